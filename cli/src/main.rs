@@ -1,0 +1,2 @@
+//! The waylane command.
+fn main() {}

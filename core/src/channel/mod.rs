@@ -1,0 +1,1 @@
+//! Channels: reliable streams of messages, unreliable messages, credit.

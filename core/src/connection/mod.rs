@@ -1,0 +1,1 @@
+//! One association between two peers: keys, packets, paths.

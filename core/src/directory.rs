@@ -1,0 +1,1 @@
+//! The relays a client trusts.

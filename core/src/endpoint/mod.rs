@@ -1,0 +1,1 @@
+//! The client: peers, relays, channels behind one sans-IO face.

@@ -1,0 +1,1 @@
+//! What a person passes on without a lobby.

@@ -1,0 +1,1 @@
+//! One checked set of limits.

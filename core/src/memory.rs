@@ -1,0 +1,1 @@
+//! Memory lent by the caller.

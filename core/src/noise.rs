@@ -1,0 +1,1 @@
+//! Noise IK (Noise rev. 34) over the crypto seam.

@@ -1,0 +1,1 @@
+//! Pools: fixed slices with free lists, block chains, intrusive lists.

@@ -1,0 +1,1 @@
+//! Packet protection: sealing, opening, key update, replay windows.

@@ -1,0 +1,1 @@
+//! Acknowledgements, round-trip times, loss detection, congestion control.

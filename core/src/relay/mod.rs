@@ -1,0 +1,1 @@
+//! The relay: control and forwarding.

@@ -1,0 +1,1 @@
+//! Bytes on the wire: views and representations, no state.

@@ -1,0 +1,1 @@
+//! Cryptography providers for waylane-core.

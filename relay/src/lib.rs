@@ -1,0 +1,1 @@
+//! The Waylane relay: worker loop, portable I/O, configuration.

@@ -1,0 +1,1 @@
+//! Player-to-player networking through relays: the portable client.

@@ -1,0 +1,1 @@
+//! Deterministic worlds of Waylane endpoints, relays and links.
