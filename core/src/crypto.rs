@@ -138,5 +138,6 @@ pub trait Crypto {
     ///
     /// # Errors
     /// [`OpenError`] if the tag does not fit, or `buffer` is shorter than a tag.
-    fn open(key: &Self::OpenKey, nonce: u64, ad: &[u8], buffer: &mut [u8]) -> Result<(), OpenError>;
+    fn open(key: &Self::OpenKey, nonce: u64, ad: &[u8], buffer: &mut [u8])
+    -> Result<(), OpenError>;
 }

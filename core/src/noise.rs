@@ -1,1 +1,0 @@
-//! Noise IK (Noise rev. 34) over the crypto seam.

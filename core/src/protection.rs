@@ -1,1 +1,0 @@
-//! Packet protection: sealing, opening, key update, replay windows.

@@ -1,0 +1,362 @@
+//! The keys of one connection's data packets, as in RFC 9001 §6.
+
+use core::fmt;
+use core::mem;
+use core::time::Duration;
+
+use crate::crypto::{Crypto, OpenError, Secret, Suite};
+use crate::id::PacketNumber;
+use crate::time::Instant;
+
+/// Packets sealed under one key before it is due for an update.
+pub const UPDATE_PACKETS: u64 = 1 << 22;
+
+/// Time under one key before it is due for an update.
+pub const UPDATE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Packets sealed under one key at most: AES-GCM's confidentiality limit (RFC 9001 §6.6), kept
+/// for both suites.
+pub const SEAL_LIMIT: u64 = 1 << 23;
+
+/// The key-phase bit of a data packet's first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct KeyPhase(pub bool);
+
+impl KeyPhase {
+    /// The phase after this one, and the one before it.
+    #[must_use]
+    pub const fn flipped(self) -> Self {
+        Self(!self.0)
+    }
+}
+
+/// A received packet beside its ciphertext.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The key-phase bit it carries.
+    pub phase: KeyPhase,
+    /// Its full number.
+    pub number: PacketNumber,
+    /// Its associated data (wire.md §1.1).
+    pub ad: &'a [u8],
+}
+
+/// What an opened packet did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The packet was the first of a new phase: both directions now use the new keys.
+    pub phase_changed: bool,
+}
+
+/// Sealing and opening keys of a connection, with key update.
+///
+/// Both directions belong together: who opens a packet of the next phase seals in that phase from
+/// then on, so an acknowledgement of a phase always comes under that phase (RFC 9001 §6.2).
+pub struct PacketKeys<C: Crypto> {
+    suite: Suite,
+    sealing: Sealing<C>,
+    opening: Opening<C>,
+    forged: u64,
+}
+
+impl<C: Crypto> PacketKeys<C> {
+    /// The keys a handshake left; phase 0 begins `now`.
+    #[must_use]
+    pub fn new(suite: Suite, seal: &Secret, open: &Secret, now: Instant) -> Self {
+        Self {
+            suite,
+            sealing: Sealing::new(suite, seal.clone(), KeyPhase(false), now),
+            opening: Opening {
+                current: PhaseKey::new(suite, open.clone()),
+                phase: KeyPhase(false),
+                first: None,
+                other: Other::None,
+            },
+            forged: 0,
+        }
+    }
+
+    /// The phase packets are sealed in: goes into their first byte.
+    #[must_use]
+    pub const fn key_phase(&self) -> KeyPhase {
+        self.sealing.phase
+    }
+
+    /// Seals in place: `buffer` is the plaintext and room for the tag. A number is sealed once,
+    /// and numbers only grow.
+    ///
+    /// # Errors
+    /// [`KeysExhausted`] after [`SEAL_LIMIT`] packets without an update: close the connection.
+    ///
+    /// # Panics
+    /// If `buffer` is shorter than [`TAG_LEN`](crate::crypto::TAG_LEN).
+    pub fn seal(
+        &mut self,
+        number: PacketNumber,
+        ad: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<(), KeysExhausted> {
+        if self.sealing.sealed >= SEAL_LIMIT {
+            return Err(KeysExhausted);
+        }
+        self.sealing.sealed += 1;
+        self.sealing.first.get_or_insert(number);
+        C::seal(&self.sealing.key, number.0, ad, buffer);
+        Ok(())
+    }
+
+    /// The other side acknowledged the packet `largest`: if it was of the current phase, the next
+    /// update may come.
+    pub fn acknowledged(&mut self, largest: PacketNumber) {
+        if self.sealing.first.is_some_and(|first| largest >= first) {
+            self.sealing.acknowledged = true;
+        }
+    }
+
+    /// Whether an update is due and allowed.
+    #[must_use]
+    pub fn should_update(&self, now: Instant) -> bool {
+        let due = self.sealing.sealed >= UPDATE_PACKETS
+            || now.since(self.sealing.since) >= UPDATE_INTERVAL;
+        due && self.may_update(now)
+    }
+
+    /// Seals in the next phase from now on.
+    ///
+    /// # Errors
+    /// [`UpdateTooEarly`] while the last update is not acknowledged, or the key before it is
+    /// still kept (RFC 9001 §6.1, §6.5). Nothing changes then.
+    pub fn update(&mut self, now: Instant) -> Result<(), UpdateTooEarly> {
+        if !self.may_update(now) {
+            return Err(UpdateTooEarly);
+        }
+        self.sealing.advance(self.suite, now);
+        Ok(())
+    }
+
+    /// Opens in place: `buffer` is ciphertext and tag. Test for replay before.
+    ///
+    /// When the packet is the first of a new phase, the key before it stays for `keep` (three
+    /// probe time-outs, RFC 9001 §6.5), for packets that were overtaken.
+    ///
+    /// # Errors
+    /// [`RejectedPacket`]; the content of `buffer` is then unspecified and no key has changed.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        keep: Duration,
+        packet: &Packet<'_>,
+        buffer: &mut [u8],
+    ) -> Result<Opened, RejectedPacket> {
+        let limit = forgery_limit(self.suite);
+        if self.forged >= limit {
+            return Err(RejectedPacket::TooManyForgeries);
+        }
+        let Ok(opened) = self.opening.open(self.suite, Times { now, keep }, packet, buffer) else {
+            self.forged += 1;
+            return Err(if self.forged >= limit {
+                RejectedPacket::TooManyForgeries
+            } else {
+                RejectedPacket::Forged
+            });
+        };
+        if opened.phase_changed && self.sealing.phase != self.opening.phase {
+            self.sealing.advance(self.suite, now);
+        }
+        Ok(opened)
+    }
+
+    fn may_update(&self, now: Instant) -> bool {
+        self.sealing.acknowledged
+            && self.sealing.phase == self.opening.phase
+            && !self.opening.keeps_previous(now)
+    }
+}
+
+/// The last key cannot seal more; the connection must be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeysExhausted;
+
+impl fmt::Display for KeysExhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many packets sealed without a key update")
+    }
+}
+
+impl core::error::Error for KeysExhausted {}
+
+/// The last update is not finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UpdateTooEarly;
+
+impl fmt::Display for UpdateTooEarly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the last key update is not finished")
+    }
+}
+
+impl core::error::Error for UpdateTooEarly {}
+
+/// Why a packet was not opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RejectedPacket {
+    /// It does not authenticate: drop it.
+    Forged,
+    /// So many did not authenticate that the keys are no longer safe (RFC 9001 §6.6): close the
+    /// connection.
+    TooManyForgeries,
+}
+
+impl fmt::Display for RejectedPacket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forged => "packet does not authenticate",
+            Self::TooManyForgeries => "too many packets that do not authenticate",
+        })
+    }
+}
+
+impl core::error::Error for RejectedPacket {}
+
+struct Sealing<C: Crypto> {
+    key: C::SealKey,
+    secret: Secret,
+    phase: KeyPhase,
+    since: Instant,
+    /// Packets sealed in this phase.
+    sealed: u64,
+    /// The first of them.
+    first: Option<PacketNumber>,
+    /// One of them was acknowledged.
+    acknowledged: bool,
+}
+
+impl<C: Crypto> Sealing<C> {
+    fn new(suite: Suite, secret: Secret, phase: KeyPhase, now: Instant) -> Self {
+        Self {
+            key: C::seal_key(suite, &secret),
+            secret,
+            phase,
+            since: now,
+            sealed: 0,
+            first: None,
+            acknowledged: false,
+        }
+    }
+
+    fn advance(&mut self, suite: Suite, now: Instant) {
+        let next = next_secret::<C>(&self.secret);
+        *self = Self::new(suite, next, self.phase.flipped(), now);
+    }
+}
+
+struct Opening<C: Crypto> {
+    current: PhaseKey<C>,
+    phase: KeyPhase,
+    /// The lowest number opened in this phase: packets of the phase before are all below it.
+    first: Option<PacketNumber>,
+    other: Other<C>,
+}
+
+/// A key with the secret the key after it comes from.
+struct PhaseKey<C: Crypto> {
+    key: C::OpenKey,
+    secret: Secret,
+}
+
+/// The key that the other phase bit stands for, as far as it is prepared. One place for both keeps
+/// a connection small; the next phase is not due while the previous one is kept.
+enum Other<C: Crypto> {
+    None,
+    Previous { key: C::OpenKey, until: Instant },
+    Next(PhaseKey<C>),
+}
+
+impl<C: Crypto> PhaseKey<C> {
+    fn new(suite: Suite, secret: Secret) -> Self {
+        Self { key: C::open_key(suite, &secret), secret }
+    }
+
+    fn next(&self, suite: Suite) -> Self {
+        Self::new(suite, next_secret::<C>(&self.secret))
+    }
+}
+
+impl<C: Crypto> Opening<C> {
+    fn open(
+        &mut self,
+        suite: Suite,
+        times: Times,
+        packet: &Packet<'_>,
+        buffer: &mut [u8],
+    ) -> Result<Opened, OpenError> {
+        let Packet { phase, number, ad } = *packet;
+        if !self.keeps_previous(times.now) && matches!(self.other, Other::Previous { .. }) {
+            self.other = Other::None;
+        }
+        if phase == self.phase {
+            C::open(&self.current.key, number.0, ad, buffer)?;
+            self.first = Some(self.first.map_or(number, |first| first.min(number)));
+            return Ok(Opened { phase_changed: false });
+        }
+        if let Other::Previous { key, .. } = &self.other
+            && self.first.is_some_and(|first| number < first)
+        {
+            C::open(key, number.0, ad, buffer)?;
+            return Ok(Opened { phase_changed: false });
+        }
+        self.open_next(suite, times, packet, buffer)
+    }
+
+    /// Tries the next phase and moves to it if the packet opens.
+    fn open_next(
+        &mut self,
+        suite: Suite,
+        times: Times,
+        packet: &Packet<'_>,
+        buffer: &mut [u8],
+    ) -> Result<Opened, OpenError> {
+        let next = match mem::replace(&mut self.other, Other::None) {
+            Other::Next(next) => next,
+            Other::None => self.current.next(suite),
+            previous @ Other::Previous { .. } => {
+                self.other = previous;
+                return Err(OpenError);
+            }
+        };
+        if let Err(error) = C::open(&next.key, packet.number.0, packet.ad, buffer) {
+            // Kept prepared, so that forgeries with this bit cost no derivation each.
+            self.other = Other::Next(next);
+            return Err(error);
+        }
+        let previous = mem::replace(&mut self.current, next);
+        self.other = Other::Previous { key: previous.key, until: times.now + times.keep };
+        self.phase = packet.phase;
+        self.first = Some(packet.number);
+        Ok(Opened { phase_changed: true })
+    }
+
+    fn keeps_previous(&self, now: Instant) -> bool {
+        matches!(&self.other, Other::Previous { until, .. } if now < *until)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    now: Instant,
+    keep: Duration,
+}
+
+/// wire.md §1.3: `k' = HMAC-SHA-256(k, "waylane key update")`.
+fn next_secret<C: Crypto>(secret: &Secret) -> Secret {
+    Secret(C::hmac_sha256(&secret.0, &[b"waylane key update"]))
+}
+
+/// How many forged packets a suite bears over a connection's life (RFC 9001 §6.6).
+const fn forgery_limit(suite: Suite) -> u64 {
+    match suite {
+        Suite::AesGcm => 1 << 52,
+        Suite::ChaChaPoly => 1 << 36,
+    }
+}
