@@ -1,0 +1,92 @@
+//! Base64url without padding (RFC 4648 §5), strict: each byte string has one text.
+
+use core::fmt;
+
+/// Why a text is not base64url.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Base64Error {
+    /// A character outside `A–Z a–z 0–9 - _` (padding included).
+    BadCharacter,
+    /// The text ends within a byte, or its last character has bits that no byte holds.
+    Incomplete,
+    /// More bytes than the output holds.
+    TooLong,
+}
+
+impl fmt::Display for Base64Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadCharacter => "a character that is not base64url",
+            Self::Incomplete => "text ends in the middle of a byte",
+            Self::TooLong => "text is too long",
+        })
+    }
+}
+
+impl core::error::Error for Base64Error {}
+
+/// Displays bytes as base64url.
+#[derive(Clone, Copy)]
+pub struct Base64<'a>(pub &'a [u8]);
+
+impl fmt::Display for Base64<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.chunks(3) {
+            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
+            for sextet in 0..=chunk.len() {
+                fmt::Write::write_char(f, encode_sextet(bits >> (18 - 6 * sextet)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Characters that `len` bytes take.
+#[must_use]
+pub const fn encoded_len(len: usize) -> usize {
+    len / 3 * 4 + (len % 3 * 4).div_ceil(3)
+}
+
+/// Decodes `text` to the front of `out` and returns the number of bytes.
+///
+/// # Errors
+/// See [`Base64Error`].
+pub fn decode(text: &[u8], out: &mut [u8]) -> Result<usize, Base64Error> {
+    let mut out = super::Writer::new(out);
+    for group in text.chunks(4) {
+        let mut bits = 0_u32;
+        for character in group {
+            bits = bits << 6 | decode_sextet(*character).ok_or(Base64Error::BadCharacter)?;
+        }
+        bits <<= 6 * (4 - group.len());
+        let len = group.len() - 1;
+        if len == 0 || bits & (0xff_ffff >> (8 * len)) != 0 {
+            return Err(Base64Error::Incomplete);
+        }
+        out.big_endian(u64::from(bits >> (24 - 8 * len)), len).map_err(|_| Base64Error::TooLong)?;
+    }
+    Ok(out.position())
+}
+
+fn encode_sextet(sextet: u32) -> char {
+    char::from(match (sextet & 0x3f) as u8 {
+        n @ 0..=25 => b'A' + n,
+        n @ 26..=51 => b'a' + (n - 26),
+        n @ 52..=61 => b'0' + (n - 52),
+        62 => b'-',
+        _ => b'_',
+    })
+}
+
+fn decode_sextet(character: u8) -> Option<u32> {
+    Some(u32::from(match character {
+        b'A'..=b'Z' => character - b'A',
+        b'a'..=b'z' => character - b'a' + 26,
+        b'0'..=b'9' => character - b'0' + 52,
+        b'-' => 62,
+        b'_' => 63,
+        _ => return None,
+    }))
+}

@@ -1,0 +1,264 @@
+//! Message frames: unreliable messages and ranges of reliable streams (wire.md §2).
+
+use core::fmt;
+
+use crate::id::ChannelId;
+use crate::wire::cursor::{room_after_length, varint_len};
+use crate::wire::number::Truncated;
+use crate::wire::{Full, ParseError, Reader, Writer};
+
+/// An unreliable message, or a fragment of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnreliableMessage<'a> {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// Low two bits of the channel's incarnation.
+    pub incarnation_low: u8,
+    /// Which part of which message `data` is; `None` if it is a whole message.
+    pub fragment: Option<Fragment>,
+    /// The message or fragment; a fragment is never empty.
+    pub data: &'a [u8],
+}
+
+/// Where a fragment belongs. It lies within the message: offset + data ≤ total.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// Of the message, counted per channel by its sender (wrapping).
+    pub number: u16,
+    /// Length of the whole message.
+    pub total: u64,
+    /// Where in the message the fragment begins.
+    pub offset: u64,
+}
+
+impl<'a> UnreliableMessage<'a> {
+    pub(super) fn parse(kind: u8, reader: &mut Reader<'a>) -> Result<Self, ParseError> {
+        let channel = parse_channel(kind, reader)?;
+        let fragment = match kind & LOW_BITS {
+            WHOLE => None,
+            FRAGMENT => Some(Fragment {
+                number: reader.u16()?,
+                total: reader.varint()?,
+                offset: reader.varint()?,
+            }),
+            _ => return Err(ParseError::UnknownType),
+        };
+        let data = parse_data(kind, reader)?;
+        if let Some(fragment) = fragment {
+            let end = fragment.offset.saturating_add(data.len() as u64);
+            if data.is_empty() || end > fragment.total {
+                return Err(ParseError::BadValue);
+            }
+        }
+        Ok(Self { channel, incarnation_low: parse_incarnation(kind), fragment, data })
+    }
+
+    /// Writes the frame; if it is the `last` of the packet, without its length. Nothing is written
+    /// if it does not fit.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn emit(&self, writer: &mut Writer<'_>, last: bool) -> Result<(), Full> {
+        let start = writer.position();
+        self.emit_head(writer, self.data.len(), last)
+            .and_then(|()| writer.bytes(self.data))
+            .inspect_err(|_| writer.roll_back(start))
+    }
+
+    /// Writes the frame up to its data, of which `data_len` bytes must follow (`self.data` is not
+    /// looked at): for data that lies in several pieces. Nothing is written if it does not fit.
+    ///
+    /// # Errors
+    /// [`Full`] if the head does not fit; room for the data is not checked.
+    pub fn emit_head(
+        &self,
+        writer: &mut Writer<'_>,
+        data_len: usize,
+        last: bool,
+    ) -> Result<(), Full> {
+        let start = writer.position();
+        self.emit_head_parts(writer, data_len, last).inspect_err(|_| writer.roll_back(start))
+    }
+
+    /// Bytes the frame takes besides `data_len` bytes of data.
+    #[must_use]
+    pub fn overhead(&self, data_len: usize, last: bool) -> usize {
+        let fragment = self.fragment.map_or(0, |f| 2 + varint_len(f.total) + varint_len(f.offset));
+        1 + channel_len(self.channel) + fragment + length_len(data_len, last)
+    }
+
+    /// The most bytes of data that fit if the whole frame may take `room` bytes; `None` if its head
+    /// alone does not fit.
+    #[must_use]
+    pub fn data_room(&self, room: usize, last: bool) -> Option<usize> {
+        data_room(room.checked_sub(self.overhead(0, true))?, last)
+    }
+
+    fn emit_head_parts(
+        &self,
+        writer: &mut Writer<'_>,
+        data_len: usize,
+        last: bool,
+    ) -> Result<(), Full> {
+        let form = if self.fragment.is_some() { FRAGMENT } else { WHOLE };
+        emit_type(writer, UNRELIABLE | form, self.channel, self.incarnation_low, last)?;
+        if let Some(fragment) = self.fragment {
+            writer.u16(fragment.number)?;
+            writer.varint(fragment.total)?;
+            writer.varint(fragment.offset)?;
+        }
+        emit_length(writer, data_len, last)
+    }
+}
+
+impl fmt::Display for UnreliableMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unreliable {}.{}", self.channel, self.incarnation_low)?;
+        if let Some(Fragment { number, total, offset }) = self.fragment {
+            write!(f, " message {number} at {offset} of {total}")?;
+        }
+        write!(f, " {} B", self.data.len())
+    }
+}
+
+/// A range of a reliable channel's stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReliableRange<'a> {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// Low two bits of the channel's incarnation.
+    pub incarnation_low: u8,
+    /// Where in the stream the range begins, as it travels.
+    pub offset: Truncated,
+    /// Never empty.
+    pub data: &'a [u8],
+}
+
+impl<'a> ReliableRange<'a> {
+    pub(super) fn parse(kind: u8, reader: &mut Reader<'a>) -> Result<Self, ParseError> {
+        let channel = parse_channel(kind, reader)?;
+        let len = usize::from(kind & LOW_BITS) + 1;
+        let offset = Truncated::new(reader.big_endian(len)?, len);
+        let data = parse_data(kind, reader)?;
+        if data.is_empty() {
+            return Err(ParseError::BadValue);
+        }
+        Ok(Self { channel, incarnation_low: parse_incarnation(kind), offset, data })
+    }
+
+    /// Writes the frame; if it is the `last` of the packet, without its length. Nothing is written
+    /// if it does not fit.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn emit(&self, writer: &mut Writer<'_>, last: bool) -> Result<(), Full> {
+        let start = writer.position();
+        self.emit_head(writer, self.data.len(), last)
+            .and_then(|()| writer.bytes(self.data))
+            .inspect_err(|_| writer.roll_back(start))
+    }
+
+    /// Writes the frame up to its data, of which `data_len` bytes must follow (`self.data` is not
+    /// looked at): for data that lies in several pieces. Nothing is written if it does not fit.
+    ///
+    /// # Errors
+    /// [`Full`] if the head does not fit; room for the data is not checked.
+    pub fn emit_head(
+        &self,
+        writer: &mut Writer<'_>,
+        data_len: usize,
+        last: bool,
+    ) -> Result<(), Full> {
+        let start = writer.position();
+        self.emit_head_parts(writer, data_len, last).inspect_err(|_| writer.roll_back(start))
+    }
+
+    /// Bytes the frame takes besides `data_len` bytes of data.
+    #[must_use]
+    pub fn overhead(&self, data_len: usize, last: bool) -> usize {
+        1 + channel_len(self.channel) + self.offset.len() + length_len(data_len, last)
+    }
+
+    /// The most bytes of data that fit if the whole frame may take `room` bytes; `None` if its head
+    /// alone does not fit.
+    #[must_use]
+    pub fn data_room(&self, room: usize, last: bool) -> Option<usize> {
+        data_room(room.checked_sub(self.overhead(0, true))?, last)
+    }
+
+    fn emit_head_parts(
+        &self,
+        writer: &mut Writer<'_>,
+        data_len: usize,
+        last: bool,
+    ) -> Result<(), Full> {
+        let offset_len = (self.offset.len() - 1) as u8;
+        emit_type(writer, RELIABLE | offset_len, self.channel, self.incarnation_low, last)?;
+        writer.big_endian(self.offset.value(), self.offset.len())?;
+        emit_length(writer, data_len, last)
+    }
+}
+
+impl fmt::Display for ReliableRange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channel, incarnation_low, offset, data } = self;
+        write!(f, "reliable {channel}.{incarnation_low} at {offset} {} B", data.len())
+    }
+}
+
+fn parse_channel(kind: u8, reader: &mut Reader<'_>) -> Result<ChannelId, ParseError> {
+    if kind & CHANNEL == 0 {
+        return Ok(ChannelId(0));
+    }
+    match reader.u8()? {
+        0 => Err(ParseError::NonMinimal),
+        channel => Ok(ChannelId(channel)),
+    }
+}
+
+fn parse_data<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<&'a [u8], ParseError> {
+    if kind & LENGTH == 0 { Ok(reader.rest()) } else { reader.with_length() }
+}
+
+const fn parse_incarnation(kind: u8) -> u8 {
+    kind >> INCARNATION_SHIFT & LOW_BITS
+}
+
+fn emit_type(
+    writer: &mut Writer<'_>,
+    kind: u8,
+    channel: ChannelId,
+    incarnation_low: u8,
+    last: bool,
+) -> Result<(), Full> {
+    let length = if last { 0 } else { LENGTH };
+    let has_channel = if channel.0 == 0 { 0 } else { CHANNEL };
+    let incarnation = (incarnation_low & LOW_BITS) << INCARNATION_SHIFT;
+    writer.u8(kind | length | has_channel | incarnation)?;
+    if channel.0 == 0 { Ok(()) } else { writer.u8(channel.0) }
+}
+
+fn emit_length(writer: &mut Writer<'_>, data_len: usize, last: bool) -> Result<(), Full> {
+    if last { Ok(()) } else { writer.varint(data_len as u64) }
+}
+
+fn channel_len(channel: ChannelId) -> usize {
+    usize::from(channel.0 != 0)
+}
+
+const fn length_len(data_len: usize, last: bool) -> usize {
+    if last { 0 } else { varint_len(data_len as u64) }
+}
+
+fn data_room(room: usize, last: bool) -> Option<usize> {
+    if last { Some(room) } else { room_after_length(room) }
+}
+
+pub(super) const UNRELIABLE: u8 = 0b1000_0000;
+pub(super) const RELIABLE: u8 = 0b1100_0000;
+const LENGTH: u8 = 0b0010_0000;
+const CHANNEL: u8 = 0b0001_0000;
+const INCARNATION_SHIFT: u8 = 2;
+const LOW_BITS: u8 = 0b11;
+const WHOLE: u8 = 0;
+const FRAGMENT: u8 = 1;

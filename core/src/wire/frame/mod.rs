@@ -1,0 +1,335 @@
+//! Frames: what a packet between two peers is made of (wire.md §2).
+
+mod ack;
+mod message;
+
+use core::fmt;
+
+pub use ack::{Ack, AckDelay, AckRanges, emit_ack};
+pub use message::{Fragment, ReliableRange, UnreliableMessage};
+
+use super::{Full, ParseError, Reader, Writer};
+use crate::id::{ChannelId, Incarnation, RelayId, Reliability, SessionId};
+
+/// One frame; its data is borrowed from the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame<'a> {
+    /// Zeros to the packet's end, `len` of them with the type byte.
+    Padding {
+        /// At least 1.
+        len: usize,
+    },
+    /// Asks for an acknowledgement.
+    Ping,
+    /// The sender takes data on a channel.
+    ChannelOpen(ChannelOpen),
+    /// The sender has closed a channel.
+    ChannelClose {
+        /// Which channel.
+        channel: ChannelId,
+        /// The incarnation that ends.
+        incarnation: Incarnation,
+    },
+    /// The sender takes more of a reliable channel's stream.
+    Credit {
+        /// Which channel.
+        channel: ChannelId,
+        /// The incarnation whose stream this is about.
+        incarnation: Incarnation,
+        /// Stream offsets up to this one may be used.
+        limit: u64,
+    },
+    /// Asks for a [`Frame::PathResponse`] over the named relay.
+    PathChallenge {
+        /// The relay this was sent through.
+        relay: RelayId,
+        /// The sender's session at that relay.
+        session: SessionId,
+        /// To be echoed.
+        nonce: [u8; 8],
+        /// What follows if it succeeds.
+        intent: PathIntent,
+    },
+    /// Answers a [`Frame::PathChallenge`].
+    PathResponse {
+        /// The relay of the challenge.
+        relay: RelayId,
+        /// The nonce of the challenge.
+        nonce: [u8; 8],
+    },
+    /// Where the sender can be reached from now on.
+    RouteUpdate {
+        /// A route in its binary form.
+        route: &'a [u8],
+    },
+    /// The sender ends the connection.
+    Disconnect(DisconnectReason),
+    /// Packets that the sender has received.
+    Ack(Ack<'a>),
+    /// An unreliable message or a fragment of one.
+    Unreliable(UnreliableMessage<'a>),
+    /// A range of a reliable channel's stream.
+    Reliable(ReliableRange<'a>),
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the front of `reader`.
+    ///
+    /// # Errors
+    /// [`ParseError`].
+    pub fn parse(reader: &mut Reader<'a>) -> Result<Self, ParseError> {
+        let kind = reader.u8()?;
+        Ok(match kind {
+            PADDING => {
+                let padding = reader.rest();
+                Reader::new(padding).zeros_to_end()?;
+                Self::Padding { len: 1 + padding.len() }
+            }
+            PING => Self::Ping,
+            CHANNEL_OPEN => Self::ChannelOpen(ChannelOpen::parse(reader)?),
+            CHANNEL_CLOSE => Self::ChannelClose {
+                channel: ChannelId(reader.u8()?),
+                incarnation: Incarnation(reader.u8()?),
+            },
+            CREDIT => Self::Credit {
+                channel: ChannelId(reader.u8()?),
+                incarnation: Incarnation(reader.u8()?),
+                limit: reader.varint()?,
+            },
+            PATH_CHALLENGE => Self::PathChallenge {
+                relay: reader.relay_id()?,
+                session: reader.session_id()?,
+                nonce: reader.array()?,
+                intent: PathIntent::from_u8(reader.u8()?).ok_or(ParseError::BadValue)?,
+            },
+            PATH_RESPONSE => {
+                Self::PathResponse { relay: reader.relay_id()?, nonce: reader.array()? }
+            }
+            ROUTE_UPDATE => Self::RouteUpdate { route: reader.with_length()? },
+            DISCONNECT => Self::Disconnect(
+                DisconnectReason::from_u8(reader.u8()?).ok_or(ParseError::BadValue)?,
+            ),
+            ack::FIRST_TYPE..=ack::LAST_TYPE => Self::Ack(Ack::parse(kind, reader)?),
+            message::UNRELIABLE..message::RELIABLE => {
+                Self::Unreliable(UnreliableMessage::parse(kind, reader)?)
+            }
+            message::RELIABLE.. => Self::Reliable(ReliableRange::parse(kind, reader)?),
+            _ => return Err(ParseError::UnknownType),
+        })
+    }
+
+    /// Writes the frame; messages with their length. Nothing is written if it does not fit.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        let start = writer.position();
+        self.emit_parts(writer).inspect_err(|_| writer.roll_back(start))
+    }
+
+    /// Whether a packet with this frame is to be acknowledged.
+    #[must_use]
+    pub const fn is_ack_eliciting(&self) -> bool {
+        !matches!(self, Self::Ack(_) | Self::Padding { .. })
+    }
+
+    fn emit_parts(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        match *self {
+            Self::Padding { len } => writer.zeros(len),
+            Self::Ping => writer.u8(PING),
+            Self::ChannelOpen(open) => open.emit(writer),
+            Self::ChannelClose { channel, incarnation } => {
+                writer.bytes(&[CHANNEL_CLOSE, channel.0, incarnation.0])
+            }
+            Self::Credit { channel, incarnation, limit } => {
+                writer.bytes(&[CREDIT, channel.0, incarnation.0])?;
+                writer.varint(limit)
+            }
+            Self::PathChallenge { relay, session, nonce, intent } => {
+                writer.u8(PATH_CHALLENGE)?;
+                writer.u64(relay.0)?;
+                writer.session_id(session)?;
+                writer.bytes(&nonce)?;
+                writer.u8(intent as u8)
+            }
+            Self::PathResponse { relay, nonce } => {
+                writer.u8(PATH_RESPONSE)?;
+                writer.u64(relay.0)?;
+                writer.bytes(&nonce)
+            }
+            Self::RouteUpdate { route } => {
+                writer.u8(ROUTE_UPDATE)?;
+                writer.with_length(route)
+            }
+            Self::Disconnect(reason) => writer.bytes(&[DISCONNECT, reason as u8]),
+            Self::Ack(ack) => ack.emit(writer),
+            Self::Unreliable(message) => message.emit(writer, false),
+            Self::Reliable(range) => range.emit(writer, false),
+        }
+    }
+}
+
+impl fmt::Display for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Padding { len } => write!(f, "padding {len}"),
+            Self::Ping => f.write_str("ping"),
+            Self::ChannelOpen(open) => open.fmt(f),
+            Self::ChannelClose { channel, incarnation } => {
+                write!(f, "channel-close {channel}.{}", incarnation.0)
+            }
+            Self::Credit { channel, incarnation, limit } => {
+                write!(f, "credit {channel}.{} to {limit}", incarnation.0)
+            }
+            Self::PathChallenge { relay, intent, .. } => {
+                write!(f, "path-challenge {relay} {intent:?}")
+            }
+            Self::PathResponse { relay, .. } => write!(f, "path-response {relay}"),
+            Self::RouteUpdate { route } => write!(f, "route-update {} B", route.len()),
+            Self::Disconnect(reason) => write!(f, "disconnect: {reason}"),
+            Self::Ack(ack) => ack.fmt(f),
+            Self::Unreliable(message) => message.fmt(f),
+            Self::Reliable(range) => range.fmt(f),
+        }
+    }
+}
+
+/// The sender takes data on a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChannelOpen {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// What the sender takes it for.
+    pub reliability: Reliability,
+    /// How often it was closed before.
+    pub incarnation: Incarnation,
+    /// Stream offsets up to this one may be used; 0 if the channel is unreliable.
+    pub credit: u64,
+}
+
+impl ChannelOpen {
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+        let channel = ChannelId(reader.u8()?);
+        let reliability = match reader.u8()? {
+            0 => Reliability::Unreliable,
+            1 => Reliability::Reliable,
+            _ => return Err(ParseError::BadValue),
+        };
+        let incarnation = Incarnation(reader.u8()?);
+        let credit = reader.varint()?;
+        if reliability == Reliability::Unreliable && credit != 0 {
+            return Err(ParseError::BadValue);
+        }
+        Ok(Self { channel, reliability, incarnation, credit })
+    }
+
+    fn emit(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        let (reliability, credit) = match self.reliability {
+            Reliability::Unreliable => (0, 0),
+            Reliability::Reliable => (1, self.credit),
+        };
+        writer.bytes(&[CHANNEL_OPEN, self.channel.0, reliability, self.incarnation.0])?;
+        writer.varint(credit)
+    }
+}
+
+impl fmt::Display for ChannelOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channel, reliability, incarnation, credit } = self;
+        write!(f, "channel-open {channel}.{} {reliability:?} credit {credit}", incarnation.0)
+    }
+}
+
+/// What the sender of a path challenge is about to do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum PathIntent {
+    /// Only to learn whether the path works.
+    Probe = 0,
+    /// To use the path from now on.
+    Move = 1,
+}
+
+impl PathIntent {
+    const fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Probe),
+            1 => Some(Self::Move),
+            _ => None,
+        }
+    }
+}
+
+/// Why a peer ended the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum DisconnectReason {
+    /// The application asked for it.
+    Application = 0,
+    /// The peer is shutting down.
+    ShuttingDown = 1,
+    /// The peer was sent something the protocol forbids.
+    ProtocolError = 2,
+    /// Too many packets failed authentication.
+    TooManyForgeries = 3,
+}
+
+impl DisconnectReason {
+    const fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Application),
+            1 => Some(Self::ShuttingDown),
+            2 => Some(Self::ProtocolError),
+            3 => Some(Self::TooManyForgeries),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Application => "the application asked for it",
+            Self::ShuttingDown => "the peer is shutting down",
+            Self::ProtocolError => "protocol error",
+            Self::TooManyForgeries => "too many forged packets",
+        })
+    }
+}
+
+/// The frames of an opened packet, in order; ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> Frames<'a> {
+    /// The frames of `plaintext`.
+    #[must_use]
+    pub const fn new(plaintext: &'a [u8]) -> Self {
+        Self { reader: Reader::new(plaintext) }
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        Some(Frame::parse(&mut self.reader).inspect_err(|_| {
+            self.reader.rest();
+        }))
+    }
+}
+
+const PADDING: u8 = 0x00;
+const PING: u8 = 0x01;
+const CHANNEL_OPEN: u8 = 0x02;
+const CHANNEL_CLOSE: u8 = 0x03;
+const CREDIT: u8 = 0x04;
+const PATH_CHALLENGE: u8 = 0x05;
+const PATH_RESPONSE: u8 = 0x06;
+const ROUTE_UPDATE: u8 = 0x07;
+const DISCONNECT: u8 = 0x08;

@@ -1,0 +1,18 @@
+//! Datagrams between a peer and its relay (wire.md §3).
+
+mod bind;
+mod control;
+mod open;
+
+pub use bind::{
+    BIND_DATAGRAM_LEN_MIN, Bind, BindPayload, Bound, BoundPayload, Resume, Resumed, TICKET_LEN,
+    Ticket, echo_of, prologue,
+};
+pub use control::{Control, ControlMessage};
+pub use open::{CookieReply, Hello, NotBound, Probe, Refused, RefusedReason};
+
+/// 16 bytes that prove a source address to the relay that made them.
+pub type Cookie = [u8; 16];
+
+/// First bytes of what a datagram answers.
+pub type Echo = [u8; 8];

@@ -1,0 +1,105 @@
+//! Truncated numbers: packet numbers and stream offsets travel as their low bytes
+//! (RFC 9000 §17.1, A.2, A.3).
+
+use core::fmt;
+
+/// The low bytes of a number, as they travel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Truncated {
+    value: u32,
+    len: u8,
+}
+
+impl Truncated {
+    /// The most bytes that travel.
+    pub const LEN_MAX: usize = 4;
+
+    /// The low `len` bytes of `number`; `len` is brought into 1–4.
+    #[must_use]
+    pub const fn new(number: u64, len: usize) -> Self {
+        let len = if len < 1 {
+            1
+        } else if len > Self::LEN_MAX {
+            Self::LEN_MAX
+        } else {
+            len
+        };
+        Self { value: (number & (u64::MAX >> (64 - 8 * len))) as u32, len: len as u8 }
+    }
+
+    /// What travels, as a number.
+    #[must_use]
+    pub const fn value(self) -> u64 {
+        self.value as u64
+    }
+
+    /// How many bytes travel, 1–4.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always at least one byte")]
+    pub const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// The number these bytes stand for at a receiver that expects `expected` next.
+    #[must_use]
+    pub const fn expand(self, expected: u64) -> u64 {
+        decode(self.value(), self.len(), expected)
+    }
+}
+
+impl fmt::Display for Truncated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "…{:0width$x}", self.value, width = 2 * self.len())
+    }
+}
+
+/// How many bytes of `number`, the highest sent so far, must travel if the receiver is known to
+/// have received `largest_acked` (RFC 9000 A.2); at most 4, which is right up to 2³¹ unacknowledged
+/// numbers.
+#[must_use]
+pub const fn encode_len(number: u64, largest_acked: Option<u64>) -> usize {
+    let unacked = match largest_acked {
+        Some(acked) => number.saturating_sub(acked),
+        None => number.saturating_add(1),
+    };
+    len_for_distance(unacked)
+}
+
+/// How many bytes of `number` must travel if the receiver expects something from `low` to `high`:
+/// for stream offsets, which are sent again when they are lost, so that they may lie on either side
+/// of what is expected. At most 4, which is right for distances below 2³¹.
+#[must_use]
+pub const fn encode_len_within(number: u64, low: u64, high: u64) -> usize {
+    let ahead = number.saturating_sub(low);
+    // A number exactly half a window behind is taken for one ahead (A.3), hence the one more.
+    let behind = high.saturating_sub(number).saturating_add(1);
+    len_for_distance(if ahead > behind { ahead } else { behind })
+}
+
+/// The number nearest to `expected` whose low `len` bytes are `truncated` (RFC 9000 A.3), below 2⁶².
+/// `len` is 1–7.
+#[must_use]
+pub const fn decode(truncated: u64, len: usize, expected: u64) -> u64 {
+    let window = 1_u64 << (8 * len);
+    let candidate = (expected & !(window - 1)) | truncated;
+    if candidate.saturating_add(window / 2) <= expected && candidate < LIMIT - window {
+        candidate + window
+    } else if candidate > expected.saturating_add(window / 2) && candidate >= window {
+        candidate - window
+    } else {
+        candidate
+    }
+}
+
+/// Bytes whose half window holds `distance`.
+const fn len_for_distance(distance: u64) -> usize {
+    match distance {
+        0..=0x80 => 1,
+        0x81..=0x8000 => 2,
+        0x8001..=0x80_0000 => 3,
+        _ => 4,
+    }
+}
+
+/// Numbers are below this (RFC 9000 §12.3; wire.md §2 for offsets).
+const LIMIT: u64 = 1 << 62;
