@@ -1,1 +1,435 @@
 //! Acknowledgements, round-trip times, loss detection, congestion control.
+//!
+//! RFC 9002 with one packet-number space per connection and direction, whatever the path. Each
+//! packet remembers its path, and loss is judged against later packets of the same path only.
+
+mod congestion;
+mod path;
+mod received;
+mod rtt;
+mod sent;
+
+use core::error::Error;
+use core::fmt;
+use core::time::Duration;
+
+use heapless::Vec;
+
+pub use congestion::{
+    AckSample, Controller, ControllerKind, Fixed, INITIAL_WINDOW, LossSample, MIN_WINDOW, NewReno,
+};
+pub use received::{AckMark, AckPolicy, MAX_ACK_DELAY, MAX_RANGES, Received};
+pub use rtt::{EndDelay, GRANULARITY, INITIAL_RTT, Rtt};
+pub use sent::{FrameList, Full, MAX_PATHS, PathIndex, SentFree, SentPacket, SentPool, SentSlot};
+
+use crate::id::PacketNumber;
+use crate::time::Instant;
+use path::{AckTally, LossTally, PathRecovery};
+use sent::{SentList, Visit};
+
+/// One connection's account of what it sent: numbers, flight, losses, timers, windows.
+///
+/// The pool handed to its methods must always be the same. Before a `Recovery` is dropped or
+/// overwritten, [`abandon_all`](Self::abandon_all) gives its slots back.
+#[derive(Debug)]
+pub struct Recovery {
+    next_number: PacketNumber,
+    list: SentList,
+    paths: [PathRecovery; MAX_PATHS],
+    packet_threshold: u32,
+    stats: Stats,
+}
+
+/// A packet about to be remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct NewPacket {
+    /// The path it leaves over.
+    pub path: PathIndex,
+    /// Bytes of the whole datagram.
+    pub size: u16,
+    /// Whether it holds more than Ack and Padding frames.
+    pub ack_eliciting: bool,
+    /// What to hand back with its fate; must be empty if it is not ack-eliciting.
+    pub frames: FrameList,
+    /// The acknowledgement in it, from [`Received::on_ack_sent`].
+    pub ack: AckMark,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The peer has it.
+    Acked,
+    /// It is given up: what it carried may have to go again.
+    Lost,
+}
+
+/// What a time-out asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutAction {
+    /// Nothing: losses, if any, went to the sink.
+    None,
+    /// Send so many ack-eliciting packets over the path now, with data if there is any, else a
+    /// Ping; the window does not hold them back.
+    Probe {
+        /// Over which path.
+        path: PathIndex,
+        /// How many packets, at least 1.
+        count: u8,
+    },
+}
+
+/// Counts since the connection began, of ack-eliciting packets only.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Stats {
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets acknowledged.
+    pub packets_acked: u64,
+    /// Packets found lost, some of which may only have been late.
+    pub packets_lost: u64,
+    /// Packets given up with their path, fate unknown.
+    pub packets_abandoned: u64,
+    /// Bytes of datagrams sent.
+    pub bytes_sent: u64,
+    /// Bytes of datagrams acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes of datagrams found lost.
+    pub bytes_lost: u64,
+}
+
+impl Recovery {
+    /// Nothing sent yet; every path begins with `controller`.
+    #[must_use]
+    pub const fn new(controller: ControllerKind) -> Self {
+        Self {
+            next_number: PacketNumber(0),
+            list: SentList::EMPTY,
+            paths: [
+                PathRecovery::new(controller),
+                PathRecovery::new(controller),
+                PathRecovery::new(controller),
+                PathRecovery::new(controller),
+            ],
+            packet_threshold: PACKET_THRESHOLD,
+            stats: Stats::ZERO,
+        }
+    }
+
+    /// The number of the next packet.
+    #[must_use]
+    pub const fn next_number(&self) -> PacketNumber {
+        self.next_number
+    }
+
+    /// Takes in that a packet left with [`next_number`](Self::next_number), which it returns and
+    /// uses up. Ack-eliciting packets are remembered until their fate is known.
+    ///
+    /// # Errors
+    /// [`Full`] if the packet could not be remembered, which [`SentPool::has_room`] tells before.
+    /// Its number is used up all the same, since a nonce must not come twice.
+    pub fn on_sent(
+        &mut self,
+        now: Instant,
+        new: NewPacket,
+        pool: &mut SentPool<'_>,
+    ) -> Result<PacketNumber, Full> {
+        let number = self.next_number;
+        self.next_number = number.next();
+        if !new.ack_eliciting {
+            return Ok(number);
+        }
+        let path = &mut self.paths[new.path.get()];
+        let packet = path.stamp(SentPacket {
+            number,
+            sent_at: now,
+            frames: new.frames,
+            ack: new.ack,
+            size: new.size,
+            path: new.path,
+            ..SentPacket::default()
+        });
+        self.list.push(pool, packet)?;
+        path.count_sent(&packet);
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += u64::from(new.size);
+        Ok(number)
+    }
+
+    /// Takes in an acknowledgement: inclusive ranges in descending order, and the time it and its
+    /// cause spent at the ends. The sink is given each newly acknowledged packet, then each packet
+    /// that is thereby lost, both in ascending order.
+    ///
+    /// # Errors
+    /// [`AckError`] if no honest peer can have sent this; nothing has changed then.
+    pub fn on_ack(
+        &mut self,
+        now: Instant,
+        ranges: impl IntoIterator<Item = (PacketNumber, PacketNumber)>,
+        delay: EndDelay,
+        pool: &mut SentPool<'_>,
+        sink: &mut impl FnMut(Outcome, SentPacket),
+    ) -> Result<(), AckError> {
+        let mut ranges = self.checked(ranges)?;
+        let Some(&(_, largest)) = ranges.first() else { return Err(AckError::Malformed) };
+        let tallies = self.take_acked(&mut ranges, pool, sink);
+        for (path, tally) in self.paths.iter_mut().zip(&tallies) {
+            // RFC 9002 §5.1: the delay belongs to the largest packet, which must be news.
+            let sample = tally.newest_is(largest).then_some(delay);
+            path.on_acked(now, tally, sample);
+        }
+        self.detect_losses(now, pool, sink);
+        for (path, tally) in self.paths.iter_mut().zip(&tallies) {
+            path.tell_acked(now, tally);
+        }
+        Ok(())
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) is due; `None` while nothing is in flight.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.paths.iter().filter_map(PathRecovery::timeout).min()
+    }
+
+    /// Does what is due by `now`: declares losses, or asks for a probe. To be repeated until
+    /// [`poll_timeout`](Self::poll_timeout) lies after `now`; every call brings that nearer.
+    pub fn on_timeout(
+        &mut self,
+        now: Instant,
+        pool: &mut SentPool<'_>,
+        sink: &mut impl FnMut(Outcome, SentPacket),
+    ) -> TimeoutAction {
+        if self.paths.iter().any(|path| path.loss_time.is_some_and(|at| at <= now)) {
+            self.detect_losses(now, pool, sink);
+            return TimeoutAction::None;
+        }
+        for index in PathIndex::ALL {
+            let path = &mut self.paths[index.get()];
+            if path.pto_at().is_some_and(|at| at <= now) {
+                return TimeoutAction::Probe { path: index, count: path.on_pto(now) };
+            }
+        }
+        TimeoutAction::None
+    }
+
+    /// The oldest packet in flight on `path`: what it carried is what a probe should carry.
+    #[must_use]
+    pub fn oldest(&self, path: PathIndex, pool: &SentPool<'_>) -> Option<SentPacket> {
+        self.list.iter(pool).find(|packet| packet.path == path).copied()
+    }
+
+    /// Hands back everything in flight on `path` as lost; its window does not suffer for it.
+    pub fn abandon_path(
+        &mut self,
+        path: PathIndex,
+        pool: &mut SentPool<'_>,
+        sink: &mut impl FnMut(Outcome, SentPacket),
+    ) {
+        self.abandon(pool, sink, |packet| packet.path == path);
+    }
+
+    /// Hands back everything in flight as lost and leaves no slot of the pool in use.
+    pub fn abandon_all(
+        &mut self,
+        pool: &mut SentPool<'_>,
+        sink: &mut impl FnMut(Outcome, SentPacket),
+    ) {
+        self.abandon(pool, sink, |_| true);
+    }
+
+    /// Forgets what was learnt about `path`, which from now on leads through another relay or
+    /// network. What is in flight stays, unless abandoned before.
+    pub fn reset_path(&mut self, path: PathIndex, controller: ControllerKind) {
+        self.paths[path.get()].reset(controller);
+    }
+
+    /// A guess of the round-trip time, from the handshake or a path challenge; ignored once
+    /// acknowledgements gave samples.
+    pub fn set_initial_rtt(&mut self, path: PathIndex, guess: Duration) {
+        let rtt = &mut self.paths[path.get()].rtt;
+        if rtt.first_sample_at().is_none() {
+            *rtt = Rtt::assuming(guess);
+        }
+    }
+
+    /// Whether a packet of `bytes` may leave over `path`: the window has room or a probe is owed.
+    #[must_use]
+    pub fn can_send(&self, path: PathIndex, bytes: u16) -> bool {
+        let path = &self.paths[path.get()];
+        path.probes > 0 || path.in_flight + u64::from(bytes) <= path.controller.window()
+    }
+
+    /// Bytes in flight on `path`.
+    #[must_use]
+    pub const fn bytes_in_flight(&self, path: PathIndex) -> u64 {
+        self.paths[path.get()].in_flight
+    }
+
+    /// Bytes that may be in flight on `path`.
+    #[must_use]
+    pub fn window(&self, path: PathIndex) -> u64 {
+        self.paths[path.get()].controller.window()
+    }
+
+    /// Bytes per second at which `path` should be filled; `None` for no limit but the window.
+    #[must_use]
+    pub fn pacing_rate(&self, path: PathIndex) -> Option<u64> {
+        self.paths[path.get()].controller.pacing_rate()
+    }
+
+    /// The round-trip times of `path`.
+    #[must_use]
+    pub const fn rtt(&self, path: PathIndex) -> &Rtt {
+        &self.paths[path.get()].rtt
+    }
+
+    /// What was sent and what became of it.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn checked(
+        &self,
+        ranges: impl IntoIterator<Item = (PacketNumber, PacketNumber)>,
+    ) -> Result<AckRanges, AckError> {
+        let mut checked = AckRanges::new();
+        // A correct encoder sends no more than fit; what is beyond is old and told again.
+        for (low, high) in ranges.into_iter().take(MAX_RANGES) {
+            let below = checked.last().map_or(self.next_number, |&(newer, _)| newer);
+            if checked.is_empty() && high >= self.next_number {
+                return Err(AckError::Unsent);
+            }
+            if low > high || high >= below || checked.push((low, high)).is_err() {
+                return Err(AckError::Malformed);
+            }
+        }
+        Ok(checked)
+    }
+
+    /// Takes the packets in `ranges` out of the list and uses the ranges up.
+    fn take_acked(
+        &mut self,
+        ranges: &mut AckRanges,
+        pool: &mut SentPool<'_>,
+        sink: &mut impl FnMut(Outcome, SentPacket),
+    ) -> [AckTally; MAX_PATHS] {
+        let mut tallies = [AckTally::default(); MAX_PATHS];
+        let Self { list, paths, stats, .. } = self;
+        list.visit(pool, |packet| {
+            while ranges.last().is_some_and(|&(_, high)| high < packet.number) {
+                ranges.pop();
+            }
+            match ranges.last() {
+                None => return Visit::Stop,
+                Some(&(low, _)) if packet.number < low => return Visit::Keep,
+                Some(_) => {}
+            }
+            let path = &mut paths[packet.path.get()];
+            tallies[packet.path.get()].add(packet, path.in_flight);
+            path.forget(packet);
+            stats.packets_acked += 1;
+            stats.bytes_acked += u64::from(packet.size);
+            sink(Outcome::Acked, *packet);
+            Visit::Take
+        });
+        tallies
+    }
+
+    /// Hands back what is lost by now and sets the loss timers anew.
+    fn detect_losses(
+        &mut self,
+        now: Instant,
+        pool: &mut SentPool<'_>,
+        sink: &mut impl FnMut(Outcome, SentPacket),
+    ) {
+        let mut tallies = [LossTally::default(); MAX_PATHS];
+        let Self { list, paths, stats, packet_threshold, .. } = self;
+        let horizon = paths.iter().filter_map(|path| path.largest_acked).map(|l| l.number).max();
+        for path in paths.iter_mut() {
+            path.loss_time = None;
+        }
+        list.visit(pool, |packet| {
+            if horizon.is_none_or(|horizon| packet.number > horizon) {
+                return Visit::Stop;
+            }
+            let path = &mut paths[packet.path.get()];
+            if !path.is_lost(now, packet, *packet_threshold) {
+                return Visit::Keep;
+            }
+            tallies[packet.path.get()].add(packet, &path.rtt);
+            path.forget(packet);
+            stats.packets_lost += 1;
+            stats.bytes_lost += u64::from(packet.size);
+            sink(Outcome::Lost, *packet);
+            Visit::Take
+        });
+        for (path, tally) in paths.iter_mut().zip(&tallies) {
+            path.tell_lost(now, tally);
+        }
+    }
+
+    fn abandon(
+        &mut self,
+        pool: &mut SentPool<'_>,
+        sink: &mut impl FnMut(Outcome, SentPacket),
+        is_meant: impl Fn(&SentPacket) -> bool,
+    ) {
+        let Self { list, paths, stats, .. } = self;
+        list.visit(pool, |packet| {
+            if !is_meant(packet) {
+                return Visit::Keep;
+            }
+            let path = &mut paths[packet.path.get()];
+            path.forget(packet);
+            path.stop_timers();
+            stats.packets_abandoned += 1;
+            sink(Outcome::Lost, *packet);
+            Visit::Take
+        });
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self::new(ControllerKind::default())
+    }
+}
+
+impl Stats {
+    const ZERO: Self = Self {
+        packets_sent: 0,
+        packets_acked: 0,
+        packets_lost: 0,
+        packets_abandoned: 0,
+        bytes_sent: 0,
+        bytes_acked: 0,
+        bytes_lost: 0,
+    };
+}
+
+/// Why an acknowledgement was refused: the peer is at fault in each case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AckError {
+    /// It names a packet that was never sent.
+    Unsent,
+    /// Its ranges are none, empty, overlapping or out of order.
+    Malformed,
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsent => "the peer acknowledges a packet that was never sent",
+            Self::Malformed => "the peer's acknowledgement has no ordered ranges",
+        })
+    }
+}
+
+impl Error for AckError {}
+
+type AckRanges = Vec<(PacketNumber, PacketNumber), MAX_RANGES>;
+
+/// So many later packets of its path acknowledged make a packet lost (RFC 9002 §6.1.1).
+const PACKET_THRESHOLD: u32 = 3;

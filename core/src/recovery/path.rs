@@ -1,0 +1,267 @@
+//! What recovery knows of one path: times, flight, when packets count as lost.
+
+use core::time::Duration;
+
+use super::congestion::{AckSample, Controller, ControllerKind, LossSample};
+use super::received::MAX_ACK_DELAY;
+use super::rtt::{EndDelay, Rtt};
+use super::sent::SentPacket;
+use crate::id::PacketNumber;
+use crate::time::{Instant, micros};
+
+/// One path's share of [`Recovery`](super::Recovery).
+#[derive(Clone, Debug)]
+pub(super) struct PathRecovery {
+    pub(super) rtt: Rtt,
+    pub(super) controller: ControllerKind,
+    /// Bytes and packets remembered as sent over this path.
+    pub(super) in_flight: u64,
+    outstanding: u32,
+    next_sequence: u32,
+    pub(super) largest_acked: Option<LargestAcked>,
+    /// When the next packet counts as lost by time.
+    pub(super) loss_time: Option<Instant>,
+    /// The latest ack-eliciting packet or probe time-out.
+    timer_from: Instant,
+    pto_count: u8,
+    /// Packets that may still leave whatever the window says.
+    pub(super) probes: u8,
+    delivered: u64,
+    delivered_at: Instant,
+    first_sent_at: Instant,
+}
+
+/// The newest packet of a path that was acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LargestAcked {
+    pub(super) number: PacketNumber,
+    sequence: u32,
+}
+
+/// What an acknowledgement newly acknowledges on one path.
+#[derive(Clone, Copy, Default)]
+pub(super) struct AckTally {
+    bytes: u64,
+    in_flight_before: u64,
+    newest: Option<SentPacket>,
+}
+
+/// What was found lost on one path.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LossTally {
+    bytes: u64,
+    newest_sent_at: Instant,
+    /// The run of neighbours that ends with the newest lost packet: since when, up to which.
+    run: Option<(Instant, u32)>,
+    longest_run: Duration,
+}
+
+impl PathRecovery {
+    pub(super) const fn new(controller: ControllerKind) -> Self {
+        Self {
+            rtt: Rtt::new(),
+            controller,
+            in_flight: 0,
+            outstanding: 0,
+            next_sequence: 0,
+            largest_acked: None,
+            loss_time: None,
+            timer_from: Instant::ZERO,
+            pto_count: 0,
+            probes: 0,
+            delivered: 0,
+            delivered_at: Instant::ZERO,
+            first_sent_at: Instant::ZERO,
+        }
+    }
+
+    /// Forgets what was learnt, not what is in flight.
+    pub(super) fn reset(&mut self, controller: ControllerKind) {
+        *self = Self {
+            in_flight: self.in_flight,
+            outstanding: self.outstanding,
+            next_sequence: self.next_sequence,
+            timer_from: self.timer_from,
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            first_sent_at: self.first_sent_at,
+            ..Self::new(controller)
+        };
+    }
+
+    /// `packet` with what the path adds to it; it counts once [`count_sent`](Self::count_sent) is told.
+    pub(super) fn stamp(&self, packet: SentPacket) -> SentPacket {
+        let idle = self.outstanding == 0;
+        let since =
+            |earlier| short(if idle { Duration::ZERO } else { packet.sent_at.since(earlier) });
+        SentPacket {
+            sequence: self.next_sequence,
+            delivered: wrapped(self.delivered),
+            since_delivery: since(self.delivered_at),
+            since_first_sent: since(self.first_sent_at),
+            ..packet
+        }
+    }
+
+    pub(super) fn count_sent(&mut self, packet: &SentPacket) {
+        if self.outstanding == 0 {
+            self.delivered_at = packet.sent_at;
+            self.first_sent_at = packet.sent_at;
+        }
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        self.outstanding += 1;
+        self.in_flight += u64::from(packet.size);
+        self.timer_from = self.timer_from.max(packet.sent_at);
+        self.probes = self.probes.saturating_sub(1);
+        self.controller.on_sent(packet.sent_at, u64::from(packet.size), self.in_flight);
+    }
+
+    /// `packet` is no longer in flight.
+    pub(super) fn forget(&mut self, packet: &SentPacket) {
+        self.outstanding -= 1;
+        self.in_flight -= u64::from(packet.size);
+    }
+
+    /// Updates times after an acknowledgement; `sample` if it is one of the path's round trip.
+    pub(super) fn on_acked(&mut self, now: Instant, tally: &AckTally, sample: Option<EndDelay>) {
+        let Some(newest) = tally.newest else { return };
+        if let Some(delay) = sample {
+            self.rtt.update(now, now.since(newest.sent_at), delay);
+        }
+        if self.largest_acked.is_none_or(|largest| newest.number > largest.number) {
+            self.largest_acked =
+                Some(LargestAcked { number: newest.number, sequence: newest.sequence });
+        }
+        self.delivered += tally.bytes;
+        self.delivered_at = now;
+        self.first_sent_at = newest.sent_at;
+        self.pto_count = 0;
+        self.probes = 0;
+    }
+
+    /// Tells the controller of an acknowledgement, after the losses it made known.
+    pub(super) fn tell_acked(&mut self, now: Instant, tally: &AckTally) {
+        let Some(newest) = tally.newest else { return };
+        let acking =
+            micros(now.since(newest.sent_at)).saturating_add(u64::from(newest.since_delivery));
+        self.controller.on_ack(&AckSample {
+            now,
+            bytes: tally.bytes,
+            newest_sent_at: newest.sent_at,
+            rtt: &self.rtt,
+            in_flight_before: tally.in_flight_before,
+            in_flight: self.in_flight,
+            delivered: u64::from(wrapped(self.delivered).wrapping_sub(newest.delivered)),
+            interval: Duration::from_micros(acking.max(u64::from(newest.since_first_sent))),
+        });
+    }
+
+    /// Whether `packet` is lost by RFC 9002 §6.1: so many or so long behind an acknowledged packet
+    /// of its path. If it may become so with time, the loss timer is set.
+    pub(super) fn is_lost(&mut self, now: Instant, packet: &SentPacket, threshold: u32) -> bool {
+        let Some(largest) = self.largest_acked.filter(|l| packet.number < l.number) else {
+            return false;
+        };
+        let lost_at = packet.sent_at + self.rtt.loss_delay();
+        if lost_at <= now || largest.sequence.wrapping_sub(packet.sequence) >= threshold {
+            return true;
+        }
+        self.loss_time = Some(self.loss_time.map_or(lost_at, |earlier| earlier.min(lost_at)));
+        false
+    }
+
+    /// Tells the controller of losses.
+    pub(super) fn tell_lost(&mut self, now: Instant, tally: &LossTally) {
+        if tally.bytes == 0 {
+            return;
+        }
+        self.controller.on_loss(&LossSample {
+            now,
+            bytes: tally.bytes,
+            newest_sent_at: tally.newest_sent_at,
+            in_flight: self.in_flight,
+            persistent: tally.longest_run >= self.rtt.pto(MAX_ACK_DELAY) * PERSISTENT_PTOS,
+        });
+    }
+
+    /// When a probe is due (RFC 9002 §6.2).
+    pub(super) fn pto_at(&self) -> Option<Instant> {
+        if self.outstanding == 0 || self.loss_time.is_some() {
+            return None;
+        }
+        let once = self.rtt.pto(MAX_ACK_DELAY);
+        let backed_off = once.saturating_mul(1 << self.pto_count.min(MAX_BACKOFF));
+        Some(self.timer_from + backed_off.min(once.max(PTO_MAX)))
+    }
+
+    /// The probe time-out came: how many probes should leave now.
+    pub(super) fn on_pto(&mut self, now: Instant) -> u8 {
+        self.probes = if self.pto_count == 0 { 1 } else { 2 };
+        self.pto_count = self.pto_count.saturating_add(1);
+        self.timer_from = now;
+        self.probes
+    }
+
+    /// Nothing is waited for any more on this path.
+    pub(super) fn stop_timers(&mut self) {
+        self.loss_time = None;
+        self.pto_count = 0;
+        self.probes = 0;
+    }
+
+    /// When the path's next timer is due.
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        self.loss_time.or_else(|| self.pto_at())
+    }
+}
+
+impl AckTally {
+    /// Counts `packet` of a path that has `in_flight` bytes with it. Called in ascending order.
+    pub(super) fn add(&mut self, packet: &SentPacket, in_flight: u64) {
+        if self.newest.is_none() {
+            self.in_flight_before = in_flight;
+        }
+        self.bytes += u64::from(packet.size);
+        self.newest = Some(*packet);
+    }
+
+    pub(super) fn newest_is(&self, number: PacketNumber) -> bool {
+        self.newest.is_some_and(|packet| packet.number == number)
+    }
+}
+
+impl LossTally {
+    /// Counts `packet`; `rtt` tells since when there were samples. Called in ascending order.
+    pub(super) fn add(&mut self, packet: &SentPacket, rtt: &Rtt) {
+        self.bytes += u64::from(packet.size);
+        self.newest_sent_at = packet.sent_at;
+        // RFC 9002 §7.6.2: only packets sent after the first sample can show persistence.
+        if rtt.first_sample_at().is_none_or(|first| packet.sent_at <= first) {
+            return;
+        }
+        let since = match self.run {
+            Some((since, last)) if last.wrapping_add(1) == packet.sequence => since,
+            Some(_) | None => packet.sent_at,
+        };
+        self.run = Some((since, packet.sequence));
+        self.longest_run = self.longest_run.max(packet.sent_at.since(since));
+    }
+}
+
+fn short(duration: Duration) -> u32 {
+    u32::try_from(micros(duration)).unwrap_or(u32::MAX)
+}
+
+fn wrapped(bytes: u64) -> u32 {
+    bytes as u32
+}
+
+/// Losing everything for so many probe time-outs is persistent congestion (RFC 9002 §7.6.1).
+const PERSISTENT_PTOS: u32 = 3;
+
+/// Probes on a silent path are not further apart than this, so that a game that comes back is
+/// noticed; the idle time-out ends it.
+const PTO_MAX: Duration = Duration::from_secs(1);
+
+/// 2 to this power times any round trip is beyond [`PTO_MAX`].
+const MAX_BACKOFF: u8 = 12;

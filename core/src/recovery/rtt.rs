@@ -1,0 +1,227 @@
+//! Round-trip times of one path (RFC 9002 §5).
+
+use core::time::Duration;
+
+use crate::time::{Instant, micros};
+
+/// Time that an acknowledgement spent at the ends of the path and not on it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct EndDelay {
+    /// How long the peer held the acknowledgement back on purpose.
+    pub ack: Duration,
+    /// How long datagrams lay in a host before the application's frame loop let them be read.
+    pub host: Duration,
+}
+
+/// The estimate of one path's round-trip time, in the caller's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rtt {
+    latest_us: u64,
+    smoothed_us: u64,
+    variation_us: u64,
+    min_us: u64,
+    jitter_us: u64,
+    end_delay_us: u64,
+    first_sample_at: Option<Instant>,
+}
+
+impl Rtt {
+    /// No sample yet: [`INITIAL_RTT`] is assumed.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::assuming(INITIAL_RTT)
+    }
+
+    /// No sample of data yet, but a guess, for example from the handshake.
+    #[must_use]
+    pub const fn assuming(guess: Duration) -> Self {
+        let us = micros(guess);
+        Self {
+            latest_us: us,
+            smoothed_us: us,
+            variation_us: us / 2,
+            min_us: us,
+            jitter_us: 0,
+            end_delay_us: 0,
+            first_sample_at: None,
+        }
+    }
+
+    /// Takes in that a packet was acknowledged `elapsed` after it was sent.
+    ///
+    /// RFC 9002 §5.3: time at the ends is subtracted only as far as the result stays at or above
+    /// the minimum, which itself is of whole samples, so that a peer's claim cannot lower it. The
+    /// RFC's cap on the peer's delay has no place here: a peer is served at its frame rate, and
+    /// [`pto`](Self::pto) allows for what was seen.
+    pub fn update(&mut self, now: Instant, elapsed: Duration, delay: EndDelay) {
+        let elapsed = micros(elapsed);
+        let at_ends = micros(delay.ack.saturating_add(delay.host));
+        self.end_delay_us =
+            (self.end_delay_us - self.end_delay_us / 8).max(at_ends.min(MAX_END_DELAY_US));
+        if self.first_sample_at.is_none() {
+            self.first_sample_at = Some(now);
+            self.min_us = elapsed;
+            self.latest_us = elapsed;
+            self.smoothed_us = elapsed;
+            self.variation_us = elapsed / 2;
+            return;
+        }
+        self.min_us = self.min_us.min(elapsed);
+        let adjusted = match elapsed.checked_sub(at_ends) {
+            Some(adjusted) if adjusted >= self.min_us => adjusted,
+            Some(_) | None => elapsed,
+        };
+        self.variation_us = weigh(self.variation_us, self.smoothed_us.abs_diff(adjusted), 4);
+        self.jitter_us = weigh(self.jitter_us, self.latest_us.abs_diff(adjusted), 16);
+        self.smoothed_us = weigh(self.smoothed_us, adjusted, 8);
+        self.latest_us = adjusted;
+    }
+
+    /// The latest sample, without the time at the ends.
+    #[must_use]
+    pub const fn latest(&self) -> Duration {
+        Duration::from_micros(self.latest_us)
+    }
+
+    /// The exponentially weighted mean of samples.
+    #[must_use]
+    pub const fn smoothed(&self) -> Duration {
+        Duration::from_micros(self.smoothed_us)
+    }
+
+    /// The mean deviation from the smoothed value.
+    #[must_use]
+    pub const fn variation(&self) -> Duration {
+        Duration::from_micros(self.variation_us)
+    }
+
+    /// The smallest sample.
+    #[must_use]
+    pub const fn min(&self) -> Duration {
+        Duration::from_micros(self.min_us)
+    }
+
+    /// The mean difference between one sample and the next, smoothed as in RFC 3550 §6.4.1.
+    #[must_use]
+    pub const fn jitter(&self) -> Duration {
+        Duration::from_micros(self.jitter_us)
+    }
+
+    /// When the first sample came in; `None` while everything here is a guess.
+    #[must_use]
+    pub const fn first_sample_at(&self) -> Option<Instant> {
+        self.first_sample_at
+    }
+
+    /// How long to wait for an acknowledgement before probing (RFC 9002 §6.2.1), allowing for the
+    /// peer's promised `max_ack_delay` or what its frame loop lately made of it.
+    #[must_use]
+    pub fn pto(&self, max_ack_delay: Duration) -> Duration {
+        let variation = self.variation_us.saturating_mul(4).max(micros(GRANULARITY));
+        let ends = self.end_delay_us.max(micros(max_ack_delay));
+        Duration::from_micros(self.smoothed_us.saturating_add(variation).saturating_add(ends))
+    }
+
+    /// How much later than a later packet's a packet's sending may lie back before it counts as
+    /// lost: 9/8 of the round trip (RFC 9002 §6.1.2).
+    #[must_use]
+    pub fn loss_delay(&self) -> Duration {
+        let rtt = self.latest_us.max(self.smoothed_us);
+        Duration::from_micros(rtt.saturating_add(rtt / 8)).max(GRANULARITY)
+    }
+}
+
+impl Default for Rtt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Moves `mean` by 1/`parts` towards `sample`.
+fn weigh(mean: u64, sample: u64, parts: u64) -> u64 {
+    (mean - mean / parts).saturating_add(sample / parts)
+}
+
+/// Round-trip time before any sample. RFC 9002 takes 333 ms; game players are put together nearby,
+/// and a first probe too early costs one small packet.
+pub const INITIAL_RTT: Duration = Duration::from_millis(200);
+
+/// Timers do not promise more than this (RFC 9002 §6.1.2).
+pub const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// A peer's stall longer than this does not lengthen later probe time-outs any more.
+const MAX_END_DELAY_US: u64 = 250_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn after(rtt: &mut Rtt, elapsed: Duration, ack: Duration, host: Duration) {
+        rtt.update(Instant::from_millis(1000), elapsed, EndDelay { ack, host });
+    }
+
+    #[test]
+    fn the_first_sample_replaces_the_guess() {
+        let mut rtt = Rtt::new();
+        assert_eq!(rtt.pto(25 * MS), 200 * MS + 400 * MS + 25 * MS);
+        assert_eq!(rtt.first_sample_at(), None);
+        after(&mut rtt, 40 * MS, 10 * MS, Duration::ZERO);
+        assert_eq!((rtt.smoothed(), rtt.variation(), rtt.min()), (40 * MS, 20 * MS, 40 * MS));
+        assert_eq!(rtt.first_sample_at(), Some(Instant::from_millis(1000)));
+    }
+
+    #[test]
+    fn time_at_the_ends_is_not_taken_for_the_path() {
+        let mut rtt = Rtt::new();
+        after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
+        after(&mut rtt, 80 * MS, 24 * MS, 16 * MS);
+        assert_eq!((rtt.latest(), rtt.smoothed(), rtt.min()), (40 * MS, 40 * MS, 40 * MS));
+        assert_eq!(rtt.variation(), 15 * MS);
+        assert_eq!(rtt.jitter(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_claim_cannot_push_a_sample_below_the_minimum() {
+        let mut rtt = Rtt::new();
+        after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
+        after(&mut rtt, 56 * MS, 20 * MS, Duration::ZERO);
+        assert_eq!(rtt.latest(), 56 * MS);
+        after(&mut rtt, 56 * MS, Duration::MAX, Duration::MAX);
+        assert_eq!((rtt.latest(), rtt.min()), (56 * MS, 40 * MS));
+        assert_eq!(rtt.smoothed(), Duration::from_micros(43_750));
+    }
+
+    #[test]
+    fn jitter_follows_differences_between_samples() {
+        let mut rtt = Rtt::new();
+        for n in 0..200 {
+            let elapsed = if n % 2 == 0 { 40 * MS } else { 48 * MS };
+            after(&mut rtt, elapsed, Duration::ZERO, Duration::ZERO);
+        }
+        assert!(rtt.jitter().abs_diff(8 * MS) < MS, "{:?}", rtt.jitter());
+    }
+
+    #[test]
+    fn probes_wait_for_a_slow_frame_loop_and_forget_it() {
+        let mut rtt = Rtt::new();
+        after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
+        after(&mut rtt, 100 * MS, 25 * MS, 33 * MS);
+        let slow = rtt.pto(25 * MS);
+        assert_eq!(slow, rtt.smoothed() + 4 * rtt.variation() + 58 * MS);
+        for _ in 0..100 {
+            after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
+        }
+        assert!(rtt.pto(25 * MS) < 70 * MS);
+    }
+
+    #[test]
+    fn huge_samples_saturate() {
+        let mut rtt = Rtt::assuming(Duration::MAX);
+        after(&mut rtt, Duration::MAX, Duration::ZERO, Duration::ZERO);
+        after(&mut rtt, Duration::MAX, Duration::ZERO, Duration::ZERO);
+        assert!(rtt.pto(Duration::MAX) >= rtt.smoothed());
+        assert!(rtt.loss_delay() >= rtt.smoothed());
+    }
+}
