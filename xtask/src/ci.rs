@@ -1,0 +1,102 @@
+//! All of CI, in the order in which failures are cheapest to learn.
+
+use core::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::{Failure, bare, demo, metadata, tidy};
+
+/// Runs every step, the later ones even if an earlier one failed, and prints a table.
+///
+/// # Errors
+/// Names the steps that failed.
+pub(crate) fn run(root: &Path) -> Result<(), Failure> {
+    let done: Vec<Done> = STEPS.iter().map(|step| perform(step, root)).collect();
+    print_table(&done);
+    let failed: Vec<&str> =
+        done.iter().filter(|d| d.outcome.is_err()).map(|d| d.step.name).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("ci failed: {}", failed.join(", "))) }
+}
+
+/// Runs cargo with these arguments and environment, its output going where ours goes.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub(crate) fn cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
+    println!("$ cargo {}", args.join(" "));
+    let status = cargo_command(root)
+        .args(args)
+        .envs(env.iter().copied())
+        .status()
+        .map_err(|e| format!("cargo cannot be started: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} failed: {status}", args[0])) }
+}
+
+/// The cargo that runs us, at the workspace's root.
+pub(crate) fn cargo_command(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    // Set for this crate by the cargo that runs it; other packages must not inherit them.
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+struct Step {
+    name: &'static str,
+    run: fn(&Path) -> Result<(), Failure>,
+}
+
+struct Done {
+    step: &'static Step,
+    outcome: Result<(), Failure>,
+    took: Duration,
+}
+
+static STEPS: [Step; 11] = [
+    Step { name: "tidy", run: tidy::check },
+    Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
+    Step { name: "licences", run: metadata::check_licences },
+    Step { name: "core's dependencies", run: metadata::check_core },
+    Step { name: "core without std and alloc", run: bare::check },
+    Step { name: "clippy", run: clippy },
+    Step { name: "documentation", run: documentation },
+    Step { name: "tests", run: |root| cargo(root, &["test"], &[]) },
+    Step { name: "tests of xtask", run: |root| cargo(root, &["test", "--package", "xtask"], &[]) },
+    Step { name: "example two_players", run: two_players },
+    Step { name: "demo", run: demo::check },
+];
+
+fn perform(step: &'static Step, root: &Path) -> Done {
+    println!("\n=== {}", step.name);
+    let start = Instant::now();
+    let outcome = (step.run)(root);
+    let took = start.elapsed();
+    match &outcome {
+        Ok(()) => println!("--- {}: ok, {:.1} s", step.name, took.as_secs_f32()),
+        Err(why) => println!("--- {}: FAILED, {:.1} s\n{why}", step.name, took.as_secs_f32()),
+    }
+    Done { step, outcome, took }
+}
+
+fn print_table(done: &[Done]) {
+    println!("\n{:<28} {:>8}  outcome", "step", "seconds");
+    for d in done {
+        let outcome = if d.outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("{:<28} {:>8.1}  {outcome}", d.step.name, d.took.as_secs_f32());
+    }
+}
+
+fn clippy(root: &Path) -> Result<(), Failure> {
+    cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])
+}
+
+fn documentation(root: &Path) -> Result<(), Failure> {
+    cargo(root, &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn two_players(root: &Path) -> Result<(), Failure> {
+    cargo(root, &["run", "--package", "waylane", "--example", "two_players"], &[])
+}
