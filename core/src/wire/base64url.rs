@@ -70,6 +70,31 @@ pub fn decode(text: &[u8], out: &mut [u8]) -> Result<usize, Base64Error> {
     Ok(out.position())
 }
 
+/// How something that has a binary and a text form was handed over. The binary form begins with a
+/// byte that is no base64url character.
+pub(crate) enum Form<'a> {
+    Binary(&'a [u8]),
+    /// Without the white space around it that comes with pasting.
+    Text(&'a [u8]),
+    /// Neither; not text at all if `binary`.
+    Neither {
+        binary: bool,
+    },
+    Empty,
+}
+
+impl<'a> Form<'a> {
+    pub(crate) fn of(bytes: &'a [u8], binary_format: u8) -> Self {
+        let text = bytes.trim_ascii();
+        match (bytes.first(), text.first()) {
+            (Some(first), _) if *first == binary_format => Self::Binary(bytes),
+            (_, None) => Self::Empty,
+            (_, Some(first)) if decode_sextet(*first).is_some() => Self::Text(text),
+            (_, Some(first)) => Self::Neither { binary: !first.is_ascii_graphic() },
+        }
+    }
+}
+
 fn encode_sextet(sextet: u32) -> char {
     char::from(match (sextet & 0x3f) as u8 {
         n @ 0..=25 => b'A' + n,
