@@ -360,3 +360,102 @@ const fn forgery_limit(suite: Suite) -> u64 {
         Suite::ChaChaPoly => 1 << 36,
     }
 }
+
+/// What no test can reach by sealing and opening: the limits. Everything else is in
+/// `core/tests/protection.rs`, over real ciphers.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Suites, TAG_LEN};
+    use crate::id::PublicKey;
+
+    #[test]
+    fn an_update_falls_due_by_packets() {
+        let mut keys = keys(Suite::AesGcm);
+        keys.seal(PacketNumber(0), &[], &mut [0; TAG_LEN]).unwrap();
+        keys.acknowledged(PacketNumber(0));
+        keys.sealing.sealed = UPDATE_PACKETS - 1;
+        assert!(!keys.should_update(Instant::ZERO));
+        keys.seal(PacketNumber(1), &[], &mut [0; TAG_LEN]).unwrap();
+        assert!(keys.should_update(Instant::ZERO));
+        keys.update(Instant::ZERO).unwrap();
+        assert_eq!(keys.sealing.sealed, 0);
+    }
+
+    #[test]
+    fn a_key_seals_no_more_than_its_limit() {
+        let mut keys = keys(Suite::AesGcm);
+        keys.sealing.sealed = SEAL_LIMIT - 1;
+        assert_eq!(keys.seal(PacketNumber(1), &[], &mut [0; TAG_LEN]), Ok(()));
+        assert_eq!(keys.seal(PacketNumber(2), &[], &mut [0; TAG_LEN]), Err(KeysExhausted));
+    }
+
+    #[test]
+    fn forgeries_are_counted_up_to_the_suites_limit() {
+        for (suite, limit) in [(Suite::AesGcm, 1 << 52), (Suite::ChaChaPoly, 1 << 36)] {
+            let mut keys = keys(suite);
+            keys.forged = limit - 2;
+            let mut open = |tag: [u8; TAG_LEN]| {
+                let packet = Packet { phase: KeyPhase(false), number: PacketNumber(0), ad: &[] };
+                keys.open(Instant::ZERO, Duration::ZERO, &packet, &mut { tag })
+            };
+            assert_eq!(open([1; TAG_LEN]), Err(RejectedPacket::Forged));
+            assert!(open([0; TAG_LEN]).is_ok());
+            assert_eq!(open([1; TAG_LEN]), Err(RejectedPacket::TooManyForgeries));
+            assert_eq!(open([0; TAG_LEN]), Err(RejectedPacket::TooManyForgeries));
+        }
+    }
+
+    fn keys(suite: Suite) -> PacketKeys<Toy> {
+        PacketKeys::new(suite, &Secret([0; 32]), &Secret([0; 32]), Instant::ZERO)
+    }
+
+    /// Its tag is the key's first byte over and over.
+    struct Toy;
+
+    impl Crypto for Toy {
+        type SealKey = u8;
+        type OpenKey = u8;
+
+        fn random(&mut self, out: &mut [u8]) {
+            out.fill(0);
+        }
+
+        fn suites(&self) -> Suites {
+            Suites::ALL
+        }
+
+        fn sha256(_: &[&[u8]]) -> [u8; 32] {
+            [0; 32]
+        }
+
+        fn hmac_sha256(_: &[u8], _: &[&[u8]]) -> [u8; 32] {
+            [7; 32]
+        }
+
+        fn x25519_public(_: &Secret) -> PublicKey {
+            PublicKey([0; 32])
+        }
+
+        fn x25519(_: &Secret, _: &PublicKey) -> Option<Secret> {
+            None
+        }
+
+        fn seal_key(_: Suite, key: &Secret) -> u8 {
+            key.0[0]
+        }
+
+        fn open_key(_: Suite, key: &Secret) -> u8 {
+            key.0[0]
+        }
+
+        fn seal(key: &u8, _: u64, _: &[u8], buffer: &mut [u8]) {
+            buffer.last_chunk_mut::<TAG_LEN>().unwrap().fill(*key);
+        }
+
+        fn open(key: &u8, _: u64, _: &[u8], buffer: &mut [u8]) -> Result<(), OpenError> {
+            let tag = buffer.last_chunk::<TAG_LEN>().ok_or(OpenError)?;
+            if *tag == [*key; TAG_LEN] { Ok(()) } else { Err(OpenError) }
+        }
+    }
+}
