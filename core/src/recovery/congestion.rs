@@ -239,3 +239,104 @@ pub const MIN_WINDOW: u64 = 4 * STEP;
 
 /// Windows do not grow beyond this: 100 Mbit/s over 1.3 s, far above what a path here carries.
 const MAX_WINDOW: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ack(controller: &mut NewReno, sent_ms: u64, bytes: u64, in_flight_before: u64) {
+        let mut rtt = Rtt::new();
+        rtt.update(Instant::from_millis(1), Duration::from_millis(50), Default::default());
+        controller.on_ack(&AckSample {
+            now: Instant::from_millis(sent_ms + 50),
+            bytes,
+            newest_sent_at: Instant::from_millis(sent_ms),
+            rtt: &rtt,
+            in_flight_before,
+            in_flight: in_flight_before - bytes,
+            delivered: bytes,
+            interval: Duration::from_millis(50),
+        });
+    }
+
+    fn lose(controller: &mut NewReno, now_ms: u64, sent_ms: u64, persistent: bool) {
+        controller.on_loss(&LossSample {
+            now: Instant::from_millis(now_ms),
+            bytes: STEP,
+            newest_sent_at: Instant::from_millis(sent_ms),
+            in_flight: 0,
+            persistent,
+        });
+    }
+
+    #[test]
+    fn slow_start_doubles_a_used_window() {
+        let mut reno = NewReno::new();
+        ack(&mut reno, 0, INITIAL_WINDOW, INITIAL_WINDOW);
+        assert_eq!(reno.window(), 2 * INITIAL_WINDOW);
+        ack(&mut reno, 60, STEP, 4 * STEP);
+        assert_eq!(reno.window(), 2 * INITIAL_WINDOW, "unused windows do not grow");
+    }
+
+    #[test]
+    fn losses_of_one_round_trip_halve_once() {
+        let mut reno = NewReno::new();
+        lose(&mut reno, 100, 50, false);
+        lose(&mut reno, 110, 60, false);
+        lose(&mut reno, 150, 100, false);
+        assert_eq!(reno.window(), INITIAL_WINDOW / 2);
+        ack(&mut reno, 100, INITIAL_WINDOW, INITIAL_WINDOW);
+        assert_eq!(reno.window(), INITIAL_WINDOW / 2, "sent before the reduction");
+        lose(&mut reno, 200, 101, false);
+        assert_eq!(reno.window(), INITIAL_WINDOW / 4);
+        for n in 0..10 {
+            lose(&mut reno, 300 + 10 * n, 299 + 10 * n, false);
+        }
+        assert_eq!(reno.window(), MIN_WINDOW);
+    }
+
+    #[test]
+    fn after_a_loss_growth_is_one_packet_a_round_trip() {
+        let mut reno = NewReno::new();
+        lose(&mut reno, 100, 50, false);
+        let window = reno.window();
+        for packet in 0..window / STEP - 1 {
+            ack(&mut reno, 101 + packet, STEP, window);
+            assert_eq!(reno.window(), window);
+        }
+        ack(&mut reno, 140, STEP, window);
+        assert_eq!(reno.window(), window + STEP);
+    }
+
+    #[test]
+    fn persistent_congestion_starts_from_the_floor() {
+        let mut reno = NewReno::new();
+        lose(&mut reno, 1000, 900, true);
+        assert_eq!(reno.window(), MIN_WINDOW);
+        ack(&mut reno, 950, MIN_WINDOW, MIN_WINDOW);
+        assert_eq!(reno.window(), 2 * MIN_WINDOW, "slow start up to the old half");
+    }
+
+    #[test]
+    fn the_window_is_paced_over_less_than_a_round_trip() {
+        let mut reno = NewReno::new();
+        assert_eq!(reno.pacing_rate(), None);
+        ack(&mut reno, 0, STEP, STEP);
+        assert_eq!(reno.pacing_rate(), Some(2 * INITIAL_WINDOW * 20), "slow start: twice");
+        lose(&mut reno, 100, 50, false);
+        assert_eq!(reno.pacing_rate(), Some(INITIAL_WINDOW / 2 * 20 * 5 / 4));
+    }
+
+    #[test]
+    fn a_fixed_window_stays() {
+        let mut kind = ControllerKind::Fixed(Fixed { window: 7, rate: Some(9) });
+        kind.on_loss(&LossSample {
+            now: Instant::ZERO,
+            bytes: 1,
+            newest_sent_at: Instant::ZERO,
+            in_flight: 0,
+            persistent: true,
+        });
+        assert_eq!((kind.window(), kind.pacing_rate()), (7, Some(9)));
+    }
+}

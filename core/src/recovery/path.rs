@@ -134,7 +134,7 @@ impl PathRecovery {
         }
         self.delivered += tally.bytes;
         self.delivered_at = now;
-        self.first_sent_at = newest.sent_at;
+        self.first_sent_at = self.first_sent_at.max(newest.sent_at);
         self.pto_count = 0;
         self.probes = 0;
     }
@@ -142,8 +142,7 @@ impl PathRecovery {
     /// Tells the controller of an acknowledgement, after the losses it made known.
     pub(super) fn tell_acked(&mut self, now: Instant, tally: &AckTally) {
         let Some(newest) = tally.newest else { return };
-        let acking =
-            micros(now.since(newest.sent_at)).saturating_add(u64::from(newest.since_delivery));
+        let (delivered, interval) = self.delivery_since(now, &newest);
         self.controller.on_ack(&AckSample {
             now,
             bytes: tally.bytes,
@@ -151,9 +150,19 @@ impl PathRecovery {
             rtt: &self.rtt,
             in_flight_before: tally.in_flight_before,
             in_flight: self.in_flight,
-            delivered: u64::from(wrapped(self.delivered).wrapping_sub(newest.delivered)),
-            interval: Duration::from_micros(acking.max(u64::from(newest.since_first_sent))),
+            delivered,
+            interval,
         });
+    }
+
+    /// How much was delivered since `packet` was sent, and in what time: the longer of sending it
+    /// and having it acknowledged, since neither end can be faster than the path.
+    fn delivery_since(&self, now: Instant, packet: &SentPacket) -> (u64, Duration) {
+        let bytes = wrapped(self.delivered).wrapping_sub(packet.delivered);
+        let since_delivery = Duration::from_micros(u64::from(packet.since_delivery));
+        let acking = now.since(packet.sent_at).saturating_add(since_delivery);
+        let sending = Duration::from_micros(u64::from(packet.since_first_sent));
+        (u64::from(bytes), acking.max(sending))
     }
 
     /// Whether `packet` is lost by RFC 9002 §6.1: so many or so long behind an acknowledged packet
@@ -265,3 +274,61 @@ const PTO_MAX: Duration = Duration::from_secs(1);
 
 /// 2 to this power times any round trip is beyond [`PTO_MAX`].
 const MAX_BACKOFF: u8 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(path: &mut PathRecovery, number: u64, ms: u64) -> SentPacket {
+        let packet = path.stamp(SentPacket {
+            number: PacketNumber(number),
+            sent_at: Instant::from_millis(ms),
+            size: 1000,
+            ..SentPacket::default()
+        });
+        path.count_sent(&packet);
+        packet
+    }
+
+    /// Acknowledges `packets` and gives the delivery sample of the newest.
+    fn acknowledge(path: &mut PathRecovery, packets: &[SentPacket], ms: u64) -> (u64, Duration) {
+        let mut tally = AckTally::default();
+        for packet in packets {
+            tally.add(packet, path.in_flight);
+            path.forget(packet);
+        }
+        let now = Instant::from_millis(ms);
+        path.on_acked(now, &tally, Some(EndDelay::default()));
+        path.delivery_since(now, packets.last().unwrap())
+    }
+
+    #[test]
+    fn delivery_is_measured_at_the_slower_end() {
+        let mut path = PathRecovery::new(ControllerKind::default());
+        let a = send(&mut path, 0, 1000);
+        let b = send(&mut path, 1, 1010);
+        let c = send(&mut path, 2, 1020);
+        let d = send(&mut path, 3, 1030);
+        assert_eq!(acknowledge(&mut path, &[a], 1100), (1000, Duration::from_millis(100)));
+        let e = send(&mut path, 4, 1101);
+        assert_eq!(
+            acknowledge(&mut path, &[b, c, d], 1130),
+            (4000, Duration::from_millis(130)),
+            "all delivered since d was sent, which was before anything was"
+        );
+        assert_eq!(
+            acknowledge(&mut path, &[e], 1131),
+            (4000, Duration::from_millis(101)),
+            "e was sent 101 ms after a, however close its acknowledgement is to the last one"
+        );
+    }
+
+    #[test]
+    fn an_idle_pause_is_not_taken_for_slowness() {
+        let mut path = PathRecovery::new(ControllerKind::default());
+        let a = send(&mut path, 0, 1000);
+        acknowledge(&mut path, &[a], 1100);
+        let b = send(&mut path, 1, 9000);
+        assert_eq!(acknowledge(&mut path, &[b], 9100), (1000, Duration::from_millis(100)));
+    }
+}

@@ -18,11 +18,12 @@ pub struct Received {
     floor: PacketNumber,
     largest_at: Instant,
     largest_host_delay: Duration,
-    /// The largest number in the latest acknowledgement sent.
-    reported: Option<PacketNumber>,
+    /// Numbers from here on were in no acknowledgement sent.
+    unreported: PacketNumber,
     /// Ack-eliciting packets since the latest acknowledgement.
     unacknowledged: u32,
-    deadline: Option<Instant>,
+    /// [`Instant::FAR`] while no ack-eliciting packet waits.
+    deadline: Instant,
     policy: AckPolicy,
 }
 
@@ -44,6 +45,9 @@ impl Default for AckPolicy {
 }
 
 /// The acknowledgement that a sent packet carried, to be kept with that packet.
+///
+/// The low bits of the number after the largest in it. Zero stands for "none": one mark in 2³² does
+/// no work, and the next one does it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct AckMark(u32);
 
@@ -61,9 +65,9 @@ impl Received {
             floor: PacketNumber(0),
             largest_at: Instant::ZERO,
             largest_host_delay: Duration::ZERO,
-            reported: None,
+            unreported: PacketNumber(0),
             unacknowledged: 0,
-            deadline: None,
+            deadline: Instant::FAR,
             policy,
         }
     }
@@ -88,7 +92,7 @@ impl Received {
         self.unacknowledged = self.unacknowledged.saturating_add(1);
         let at_once = self.unacknowledged >= self.policy.packets || self.has_news_of_loss();
         let due = if at_once { now } else { now + self.policy.delay_max };
-        self.deadline = Some(self.deadline.map_or(due, |earlier| earlier.min(due)));
+        self.deadline = self.deadline.min(due);
     }
 
     /// Whether an acknowledgement should ride on a packet that leaves anyway.
@@ -100,7 +104,7 @@ impl Received {
     /// When an acknowledgement must leave even alone; in the past if at once.
     #[must_use]
     pub const fn ack_deadline(&self) -> Option<Instant> {
-        self.deadline
+        if self.ack_pending() { Some(self.deadline) } else { None }
     }
 
     /// What to acknowledge, as inclusive ranges in descending order: at most [`MAX_RANGES`], and at
@@ -137,10 +141,10 @@ impl Received {
     /// All ranges are on their way to the peer; the mark goes with the packet that carries them.
     pub fn on_ack_sent(&mut self) -> AckMark {
         self.unacknowledged = 0;
-        self.deadline = None;
-        self.reported = self.largest();
-        // Zero stands for "none": one mark in 2³² is lost, and the next one does its work.
-        self.reported.map_or(AckMark::NONE, |largest| AckMark(low_bits(largest).wrapping_add(1)))
+        self.deadline = Instant::FAR;
+        let Some(largest) = self.largest() else { return AckMark::NONE };
+        self.unreported = after(largest);
+        AckMark(low_bits(self.unreported))
     }
 
     /// The peer has our acknowledgement with this mark: what it told need not be told again
@@ -150,10 +154,11 @@ impl Received {
         if mark == AckMark::NONE {
             return;
         }
-        let behind = low_bits(largest).wrapping_sub(mark.0.wrapping_sub(1));
-        let Some(told) = largest.0.checked_sub(u64::from(behind)) else { return };
+        let end = after(largest);
+        let behind = low_bits(end).wrapping_sub(mark.0);
+        let Some(told_below) = end.0.checked_sub(u64::from(behind)) else { return };
         // The largest stays: an acknowledgement has at least one range.
-        let floor = PacketNumber(told.saturating_add(1).min(largest.0));
+        let floor = largest.min(PacketNumber(told_below));
         self.floor = self.floor.max(floor);
         self.ranges.retain(|range| range.high >= floor);
         if let Some(oldest) = self.ranges.first_mut() {
@@ -166,10 +171,10 @@ impl Received {
             return;
         }
         // Searched from the newest, where nearly every packet belongs.
-        let after = self.ranges.iter().rposition(|range| range.low <= number);
-        let at = after.map_or(0, |index| index + 1);
+        let below = self.ranges.iter().rposition(|range| range.low <= number);
+        let at = below.map_or(0, |index| index + 1);
         let joins_next = self.ranges.get(at).is_some_and(|next| follows(number, next.low));
-        let joins_last = match after.and_then(|index| self.ranges.get_mut(index)) {
+        let joins_last = match below.and_then(|index| self.ranges.get_mut(index)) {
             Some(last) if number <= last.high => return,
             Some(last) if follows(last.high, number) => {
                 last.high = number;
@@ -197,9 +202,11 @@ impl Received {
     fn insert_alone(&mut self, mut at: usize, range: Range) {
         if self.ranges.is_full() {
             // The oldest is forgotten first, be it the new one.
-            let Some(before) = at.checked_sub(1) else { return };
-            let oldest = self.ranges.remove(0);
-            self.floor = oldest.high.next();
+            let Some(before) = at.checked_sub(1) else {
+                self.floor = after(range.high);
+                return;
+            };
+            self.floor = after(self.ranges.remove(0).high);
             at = before;
         }
         // Cannot fail: a full list has just lost a range, and `at` is within.
@@ -214,11 +221,7 @@ impl Received {
         else {
             return false;
         };
-        let first = match self.reported {
-            Some(reported) => reported.0.saturating_add(1).saturating_sub(reordering),
-            None => 0,
-        };
-        let first = first.max(self.floor.0);
+        let first = self.unreported.0.saturating_sub(reordering).max(self.floor.0);
         first <= last
             && !self.ranges.iter().rev().any(|range| range.low.0 <= first && range.high.0 >= last)
     }
@@ -237,6 +240,11 @@ struct Range {
     high: PacketNumber,
 }
 
+/// The number after `number`; numbers end far below the last one that could be written.
+const fn after(number: PacketNumber) -> PacketNumber {
+    PacketNumber(number.0.saturating_add(1))
+}
+
 fn follows(earlier: PacketNumber, later: PacketNumber) -> bool {
     earlier.0.checked_add(1) == Some(later.0)
 }
@@ -250,3 +258,214 @@ pub const MAX_RANGES: usize = 32;
 
 /// How long an acknowledgement may wait for data to ride on; both sides count on it.
 pub const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::vec;
+
+    const T: Instant = Instant::from_millis(1000);
+
+    fn take(received: &mut Received, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            received.on_received(T, PacketNumber(number), true, Duration::ZERO);
+        }
+    }
+
+    fn ranges(received: &Received) -> vec::Vec<(u64, u64)> {
+        received.ranges().map(|(low, high)| (low.0, high.0)).collect()
+    }
+
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Received>() <= 600, "{}", size_of::<Received>());
+    }
+
+    #[test]
+    fn ranges_grow_join_and_come_newest_first() {
+        let mut received = Received::default();
+        take(&mut received, [5, 0, 1, 7, 3]);
+        assert_eq!(ranges(&received), [(7, 7), (5, 5), (3, 3), (0, 1)]);
+        take(&mut received, [6, 2, 6]);
+        assert_eq!(ranges(&received), [(5, 7), (0, 3)]);
+        take(&mut received, [4]);
+        assert_eq!(ranges(&received), [(0, 7)]);
+        take(&mut received, [u64::MAX]);
+        assert_eq!(ranges(&received), [(u64::MAX, u64::MAX), (0, 7)]);
+    }
+
+    #[test]
+    fn the_oldest_range_is_forgotten_first() {
+        let mut received = Received::default();
+        take(&mut received, (0..33).map(|n| 10 + n * 2));
+        assert_eq!(received.ranges().len(), MAX_RANGES);
+        assert_eq!(ranges(&received).last(), Some(&(12, 12)));
+        take(&mut received, [10, 0]);
+        assert_eq!(ranges(&received).last(), Some(&(12, 12)));
+        assert!(received.wants_acknowledgement());
+    }
+
+    #[test]
+    fn a_full_list_takes_a_range_in_its_middle() {
+        let mut received = Received::default();
+        take(&mut received, (0..32).map(|n| n * 4));
+        take(&mut received, [50, 1]);
+        let ranges = ranges(&received);
+        assert_eq!(ranges.len(), MAX_RANGES);
+        assert!(ranges.contains(&(50, 50)));
+        assert_eq!(ranges.last(), Some(&(4, 4)));
+    }
+
+    #[test]
+    fn delays_belong_to_the_largest() {
+        let mut received = Received::default();
+        received.on_received(T, PacketNumber(9), true, Duration::from_millis(4));
+        let later = T + Duration::from_millis(3);
+        received.on_received(later, PacketNumber(8), true, Duration::from_millis(1));
+        assert_eq!(received.ack_delay(later), Duration::from_millis(3));
+        assert_eq!(received.host_delay(), Duration::from_millis(4));
+    }
+
+    #[test]
+    fn an_acknowledgement_waits_for_company_but_not_long() {
+        let mut received = Received::default();
+        received.on_received(T, PacketNumber(0), false, Duration::ZERO);
+        assert!(!received.ack_pending());
+        assert_eq!(received.ack_deadline(), None);
+        take(&mut received, [1]);
+        received.on_received(T + Duration::from_millis(9), PacketNumber(2), true, Duration::ZERO);
+        assert!(received.ack_pending());
+        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
+        received.on_ack_sent();
+        assert!(!received.ack_pending());
+        assert_eq!(received.ack_deadline(), None);
+    }
+
+    #[test]
+    fn many_packets_are_acknowledged_at_once() {
+        let mut received = Received::default();
+        take(&mut received, 0..9);
+        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
+        take(&mut received, [9]);
+        assert_eq!(received.ack_deadline(), Some(T));
+    }
+
+    #[test]
+    fn a_gap_is_reported_at_once_but_only_once() {
+        let mut received = Received::default();
+        take(&mut received, [0, 2, 3]);
+        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY), "perhaps only late");
+        take(&mut received, [4]);
+        assert_eq!(received.ack_deadline(), Some(T), "three behind: the sender gives it up");
+        received.on_ack_sent();
+        take(&mut received, [5]);
+        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
+        take(&mut received, [7, 8]);
+        received.on_ack_sent();
+        take(&mut received, [9]);
+        assert_eq!(received.ack_deadline(), Some(T), "6 was not given up by the last one");
+    }
+
+    #[test]
+    fn the_first_packets_may_be_missing() {
+        let mut received = Received::default();
+        take(&mut received, [2]);
+        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
+        take(&mut received, [3]);
+        assert_eq!(received.ack_deadline(), Some(T));
+    }
+
+    #[test]
+    fn what_the_peer_knows_is_not_told_again() {
+        let mut received = Received::default();
+        take(&mut received, [0, 1, 3, 5, 6]);
+        let mark = received.on_ack_sent();
+        assert_ne!(mark, AckMark::NONE);
+        take(&mut received, [7, 9]);
+        received.on_ack_acknowledged(AckMark::NONE);
+        assert_eq!(received.ranges().len(), 4);
+        received.on_ack_acknowledged(mark);
+        assert_eq!(ranges(&received), [(9, 9), (7, 7)]);
+        take(&mut received, [2, 8]);
+        assert_eq!(ranges(&received), [(7, 9)], "below the floor all is told");
+        let mark = received.on_ack_sent();
+        received.on_ack_acknowledged(mark);
+        assert_eq!(ranges(&received), [(9, 9)], "the largest always stays");
+        take(&mut received, [10]);
+        assert_eq!(ranges(&received), [(9, 10)]);
+        received.on_ack_acknowledged(mark);
+        assert_eq!(ranges(&received), [(10, 10)]);
+    }
+
+    #[test]
+    fn marks_survive_large_numbers() {
+        let mut received = Received::default();
+        let base = 3 << 32;
+        take(&mut received, [base - 4, base - 2]);
+        let mark = received.on_ack_sent();
+        take(&mut received, [base + 1]);
+        received.on_ack_acknowledged(mark);
+        assert_eq!(ranges(&received), [(base + 1, base + 1)]);
+    }
+
+    #[test]
+    fn a_mark_from_nowhere_does_no_harm() {
+        let mut received = Received::default();
+        received.on_ack_acknowledged(AckMark(7));
+        take(&mut received, [0, 2]);
+        received.on_ack_acknowledged(AckMark(77));
+        assert_eq!(ranges(&received), [(2, 2), (0, 0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_what_a_set_would_say(
+            steps in prop::collection::vec((0u64..60, prop::bool::weighted(0.1)), 1..200),
+        ) {
+            // At most 30 gaps: nothing is forgotten for lack of room.
+            let mut received = Received::default();
+            let mut naive = BTreeSet::new();
+            let mut floor = 0;
+            for (number, acknowledge) in steps {
+                received.on_received(T, PacketNumber(number), true, Duration::ZERO);
+                if number >= floor {
+                    naive.insert(number);
+                }
+                if acknowledge {
+                    let mark = received.on_ack_sent();
+                    received.on_ack_acknowledged(mark);
+                    floor = *naive.last().unwrap();
+                    naive = naive.split_off(&floor);
+                }
+                let told: BTreeSet<u64> =
+                    ranges(&received).iter().flat_map(|&(low, high)| low..=high).collect();
+                prop_assert_eq!(&told, &naive);
+                let ranges = ranges(&received);
+                for pair in ranges.windows(2) {
+                    prop_assert!(pair[1].1 + 1 < pair[0].0, "disjoint, apart, descending");
+                }
+            }
+        }
+
+        #[test]
+        fn any_numbers_leave_the_newest_ranges(
+            numbers in prop::collection::vec(0u64..400, 1..400),
+        ) {
+            let mut received = Received::default();
+            let mut naive = BTreeSet::new();
+            for number in numbers {
+                take(&mut received, [number]);
+                naive.insert(number);
+                let told = ranges(&received);
+                prop_assert!(told.len() <= MAX_RANGES);
+                prop_assert_eq!(told[0].1, *naive.last().unwrap());
+                prop_assert!(told.iter().all(|&(low, high)| (low..=high).all(|n| naive.contains(&n))));
+                let oldest = told.last().unwrap().0;
+                let count: u64 = told.iter().map(|&(low, high)| high - low + 1).sum();
+                prop_assert_eq!(count, naive.range(oldest..).count() as u64);
+            }
+        }
+    }
+}
