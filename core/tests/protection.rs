@@ -118,7 +118,7 @@ fn generate_derived<C: Crypto>() -> Value {
     let by_pair = mac_key::<C>(&secret.0, peer);
     let by_invite = mac_key::<C>(&[2; 16], peer);
     let mac = initiation_mac::<C>(&by_pair, b"before", b"after", &PublicKey([3; 32]));
-    let resumption = resumption_secret::<C>(&[4; 32], &Secret([5; 32]));
+    let resumption = resumption_secret::<C>(&Secret([5; 32]));
     let request = resume_request_key::<C>(&resumption, &[6; 16]);
     let keys = resume_keys::<C>(&resumption, &[6; 16], &[7; 16]);
     json!({
@@ -131,7 +131,6 @@ fn generate_derived<C: Crypto>() -> Value {
         "mac_after": hex(b"after"),
         "mac_receiver": hex(&[3; 32]),
         "mac": hex(&mac.0),
-        "handshake_hash": hex(&[4; 32]),
         "bind_peer_to_relay": hex(&[5; 32]),
         "resumption_secret": hex(&resumption.0),
         "resume_nonce": hex(&[6; 16]),

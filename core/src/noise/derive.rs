@@ -47,10 +47,11 @@ pub fn initiation_mac<C: Crypto>(
     Mac([a, b, c, d, e, f, g, h])
 }
 
-/// The secret of the ticket that a Bind leaves (wire.md §3, Keys).
+/// The secret of the ticket that a Bind leaves (wire.md §3, Keys). It does not depend on the
+/// final handshake hash, which covers the payload that the ticket travels in.
 #[must_use]
-pub fn resumption_secret<C: Crypto>(handshake_hash: &[u8; 32], peer_to_relay: &Secret) -> Secret {
-    Secret(C::hmac_sha256(handshake_hash, &[b"waylane resume", &peer_to_relay.0]))
+pub fn resumption_secret<C: Crypto>(peer_to_relay: &Secret) -> Secret {
+    Secret(C::hmac_sha256(&peer_to_relay.0, &[b"waylane resume"]))
 }
 
 /// The key of a Resume's payload (wire.md §3, Keys).

@@ -26,7 +26,7 @@ pub use derive::{
     resume_keys, resume_request_key, resumption_secret,
 };
 pub use initiator::{AwaitResponse, Initiator};
-pub use responder::{Received, ReceivedStatic, Reply, Responder};
+pub use responder::{Agreed, Received, ReceivedStatic, Reply, Responder};
 
 /// Bytes message 1 has beyond its payload: `e`, sealed `s`, the payload's tag.
 pub const MESSAGE_1_OVERHEAD: usize = 32 + 48 + 16;

@@ -122,8 +122,51 @@ impl<C: Crypto> Reply<C> {
     /// [`WriteError::NoSpace`] if `out` is too short, [`WriteError::BadKey`] if a key of the
     /// initiator is of low order.
     pub fn write_message_2(
-        mut self,
+        self,
         ephemeral: &KeyPair,
+        mix: &[u8],
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<(usize, Transport), WriteError> {
+        self.agree(ephemeral)?.write_message_2(mix, payload, out)
+    }
+
+    /// The first half of [`write_message_2`](Self::write_message_2), for a payload that depends on
+    /// the keys: they are settled before it is sealed.
+    ///
+    /// # Errors
+    /// [`WriteError::BadKey`] if a key of the initiator is of low order.
+    pub fn agree(mut self, ephemeral: &KeyPair) -> Result<Agreed<C>, WriteError> {
+        let ephemeral_public = *ephemeral.public();
+        self.symmetric.mix_hash(&ephemeral_public.0);
+        let ee = ephemeral.agree::<C>(&self.remote_ephemeral).ok_or(WriteError::BadKey)?;
+        self.symmetric.mix_key(&ee);
+        let se = ephemeral.agree::<C>(&self.remote).ok_or(WriteError::BadKey)?;
+        self.symmetric.mix_key(&se);
+        Ok(Agreed { symmetric: self.symmetric, ephemeral_public })
+    }
+}
+
+/// A responder that knows the keys and is about to seal message 2.
+pub struct Agreed<C> {
+    symmetric: Symmetric<C>,
+    ephemeral_public: PublicKey,
+}
+
+impl<C: Crypto> Agreed<C> {
+    /// Key of what the initiator sends, as [`write_message_2`](Self::write_message_2) will return
+    /// it.
+    #[must_use]
+    pub fn initiator_to_responder(&self) -> Secret {
+        self.symmetric.split().initiator_to_responder
+    }
+
+    /// As [`Reply::write_message_2`].
+    ///
+    /// # Errors
+    /// [`WriteError::NoSpace`] if `out` is too short.
+    pub fn write_message_2(
+        mut self,
         mix: &[u8],
         payload: &[u8],
         out: &mut [u8],
@@ -131,13 +174,7 @@ impl<C: Crypto> Reply<C> {
         let len = payload.len() + MESSAGE_2_OVERHEAD;
         let out = out.get_mut(..len).ok_or(WriteError::NoSpace)?;
         let (e, sealed) = out.split_at_mut(E_LEN);
-
-        e.copy_from_slice(&ephemeral.public().0);
-        self.symmetric.mix_hash(e);
-        let ee = ephemeral.agree::<C>(&self.remote_ephemeral).ok_or(WriteError::BadKey)?;
-        self.symmetric.mix_key(&ee);
-        let se = ephemeral.agree::<C>(&self.remote).ok_or(WriteError::BadKey)?;
-        self.symmetric.mix_key(&se);
+        e.copy_from_slice(&self.ephemeral_public.0);
         if !mix.is_empty() {
             self.symmetric.mix_hash(mix);
         }
