@@ -69,7 +69,6 @@ impl<C: Crypto> PacketKeys<C> {
             opening: Opening {
                 current: PhaseKey::new(suite, open.clone()),
                 phase: KeyPhase(false),
-                first: None,
                 other: Other::None,
             },
             forged: 0,
@@ -254,8 +253,6 @@ impl<C: Crypto> Sealing<C> {
 struct Opening<C: Crypto> {
     current: PhaseKey<C>,
     phase: KeyPhase,
-    /// The lowest number opened in this phase: packets of the phase before are all below it.
-    first: Option<PacketNumber>,
     other: Other<C>,
 }
 
@@ -269,7 +266,12 @@ struct PhaseKey<C: Crypto> {
 /// a connection small; the next phase is not due while the previous one is kept.
 enum Other<C: Crypto> {
     None,
-    Previous { key: C::OpenKey, until: Instant },
+    /// For numbers below the one that began the current phase.
+    Previous {
+        key: C::OpenKey,
+        until: Instant,
+        below: PacketNumber,
+    },
     Next(PhaseKey<C>),
 }
 
@@ -297,11 +299,10 @@ impl<C: Crypto> Opening<C> {
         }
         if phase == self.phase {
             C::open(&self.current.key, number.0, ad, buffer)?;
-            self.first = Some(self.first.map_or(number, |first| first.min(number)));
             return Ok(Opened { phase_changed: false });
         }
-        if let Other::Previous { key, .. } = &self.other
-            && self.first.is_some_and(|first| number < first)
+        if let Other::Previous { key, below, .. } = &self.other
+            && number < *below
         {
             C::open(key, number.0, ad, buffer)?;
             return Ok(Opened { phase_changed: false });
@@ -331,9 +332,12 @@ impl<C: Crypto> Opening<C> {
             return Err(error);
         }
         let previous = mem::replace(&mut self.current, next);
-        self.other = Other::Previous { key: previous.key, until: times.now + times.keep };
+        self.other = Other::Previous {
+            key: previous.key,
+            until: times.now + times.keep,
+            below: packet.number,
+        };
         self.phase = packet.phase;
-        self.first = Some(packet.number);
         Ok(Opened { phase_changed: true })
     }
 
