@@ -324,7 +324,7 @@ fn time_at_the_ends_is_taken_off_the_round_trip() {
     let mut world = warmed();
     world.send(A);
     world.wait(133);
-    let delay = EndDelay { ack: Duration::from_millis(17), host: Duration::from_millis(16) };
+    let delay = EndDelay { ack: Duration::from_millis(33), host: Duration::from_millis(16) };
     world.ack_after(&[(30, 30)], delay).unwrap();
     assert_eq!(world.recovery.rtt(A).latest(), Duration::from_millis(100));
 }

@@ -119,10 +119,10 @@ impl Received {
         self.ranges.last().map(|range| range.high)
     }
 
-    /// How long ago the largest packet was received.
+    /// How long ago the largest packet arrived at this host, [`host_delay`](Self::host_delay) included.
     #[must_use]
     pub const fn ack_delay(&self, now: Instant) -> Duration {
-        now.since(self.largest_at)
+        now.since(self.largest_at).saturating_add(self.largest_host_delay)
     }
 
     /// How long the largest packet had waited in this host before it could be read.
@@ -138,13 +138,15 @@ impl Received {
         self.ranges.len() > MAX_RANGES / 2
     }
 
-    /// All ranges are on their way to the peer; the mark goes with the packet that carries them.
-    pub fn on_ack_sent(&mut self) -> AckMark {
+    /// The first `told` of [`ranges`](Self::ranges) are on their way to the peer (0: none had room);
+    /// the mark goes with the packet that carries them.
+    pub fn on_ack_sent(&mut self, told: usize) -> AckMark {
+        let Some(largest) = self.largest().filter(|_| told > 0) else { return AckMark::NONE };
         self.unacknowledged = 0;
         self.deadline = Instant::FAR;
-        let Some(largest) = self.largest() else { return AckMark::NONE };
         self.unreported = after(largest);
-        AckMark(low_bits(self.unreported))
+        // A frame without the older ranges must not make them forgotten.
+        if told < self.ranges.len() { AckMark::NONE } else { AckMark(low_bits(self.unreported)) }
     }
 
     /// The peer has our acknowledgement with this mark: what it told need not be told again
@@ -324,7 +326,7 @@ mod tests {
         received.on_received(T, PacketNumber(9), true, Duration::from_millis(4));
         let later = T + Duration::from_millis(3);
         received.on_received(later, PacketNumber(8), true, Duration::from_millis(1));
-        assert_eq!(received.ack_delay(later), Duration::from_millis(3));
+        assert_eq!(received.ack_delay(later), Duration::from_millis(3 + 4));
         assert_eq!(received.host_delay(), Duration::from_millis(4));
     }
 
@@ -338,7 +340,7 @@ mod tests {
         received.on_received(T + Duration::from_millis(9), PacketNumber(2), true, Duration::ZERO);
         assert!(received.ack_pending());
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
-        received.on_ack_sent();
+        received.on_ack_sent(MAX_RANGES);
         assert!(!received.ack_pending());
         assert_eq!(received.ack_deadline(), None);
     }
@@ -359,11 +361,11 @@ mod tests {
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY), "perhaps only late");
         take(&mut received, [4]);
         assert_eq!(received.ack_deadline(), Some(T), "three behind: the sender gives it up");
-        received.on_ack_sent();
+        received.on_ack_sent(MAX_RANGES);
         take(&mut received, [5]);
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
         take(&mut received, [7, 8]);
-        received.on_ack_sent();
+        received.on_ack_sent(MAX_RANGES);
         take(&mut received, [9]);
         assert_eq!(received.ack_deadline(), Some(T), "6 was not given up by the last one");
     }
@@ -381,7 +383,7 @@ mod tests {
     fn what_the_peer_knows_is_not_told_again() {
         let mut received = Received::default();
         take(&mut received, [0, 1, 3, 5, 6]);
-        let mark = received.on_ack_sent();
+        let mark = received.on_ack_sent(MAX_RANGES);
         assert_ne!(mark, AckMark::NONE);
         take(&mut received, [7, 9]);
         received.on_ack_acknowledged(AckMark::NONE);
@@ -390,7 +392,7 @@ mod tests {
         assert_eq!(ranges(&received), [(9, 9), (7, 7)]);
         take(&mut received, [2, 8]);
         assert_eq!(ranges(&received), [(7, 9)], "below the floor all is told");
-        let mark = received.on_ack_sent();
+        let mark = received.on_ack_sent(MAX_RANGES);
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(9, 9)], "the largest always stays");
         take(&mut received, [10]);
@@ -400,11 +402,23 @@ mod tests {
     }
 
     #[test]
+    fn what_had_no_room_in_the_frame_is_not_forgotten() {
+        let mut received = Received::default();
+        take(&mut received, [0, 2, 4]);
+        assert_eq!(received.on_ack_sent(0), AckMark::NONE);
+        assert!(received.ack_pending());
+        let mark = received.on_ack_sent(2);
+        assert!(!received.ack_pending());
+        received.on_ack_acknowledged(mark);
+        assert_eq!(ranges(&received), [(4, 4), (2, 2), (0, 0)]);
+    }
+
+    #[test]
     fn marks_survive_large_numbers() {
         let mut received = Received::default();
         let base = 3 << 32;
         take(&mut received, [base - 4, base - 2]);
-        let mark = received.on_ack_sent();
+        let mark = received.on_ack_sent(MAX_RANGES);
         take(&mut received, [base + 1]);
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(base + 1, base + 1)]);
@@ -434,7 +448,7 @@ mod tests {
                     naive.insert(number);
                 }
                 if acknowledge {
-                    let mark = received.on_ack_sent();
+                    let mark = received.on_ack_sent(MAX_RANGES);
                     received.on_ack_acknowledged(mark);
                     floor = *naive.last().unwrap();
                     naive = naive.split_off(&floor);

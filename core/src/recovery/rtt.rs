@@ -4,12 +4,15 @@ use core::time::Duration;
 
 use crate::time::{Instant, micros};
 
-/// Time that an acknowledgement spent at the ends of the path and not on it.
+/// Time that a packet and its acknowledgement spent at the ends of the path and not on it, as the
+/// Ack frame tells it (wire.md §2). A caller that knows how long the acknowledgement lay in its own
+/// host adds that to both.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct EndDelay {
-    /// How long the peer held the acknowledgement back on purpose.
+    /// From the arrival of the acknowledged packet at the peer's host to the acknowledgement's
+    /// sending.
     pub ack: Duration,
-    /// How long datagrams lay in a host before the application's frame loop let them be read.
+    /// The part of it that passed before the application's frame loop let the packet be read.
     pub host: Duration,
 }
 
@@ -49,15 +52,18 @@ impl Rtt {
 
     /// Takes in that a packet was acknowledged `elapsed` after it was sent.
     ///
-    /// RFC 9002 §5.3: time at the ends is subtracted only as far as the result stays at or above
-    /// the minimum, which itself is of whole samples, so that a peer's claim cannot lower it. The
-    /// RFC's cap on the peer's delay has no place here: a peer is served at its frame rate, and
-    /// [`pto`](Self::pto) allows for what was seen.
+    /// The host's part is taken off first and in any case: frame loops in step would else look like
+    /// a longer path. The rest obeys RFC 9002 §5.3: it is taken off only as far as the result stays
+    /// at or above the minimum. The RFC's cap on the peer's delay has no place here, as a peer is
+    /// served at its frame rate; [`pto`](Self::pto) allows for what was seen. A peer that claims too
+    /// much only has itself sent more.
     pub fn update(&mut self, now: Instant, elapsed: Duration, delay: EndDelay) {
-        let elapsed = micros(elapsed);
-        let at_ends = micros(delay.ack.saturating_add(delay.host));
-        self.end_delay_us =
-            (self.end_delay_us - self.end_delay_us / 8).max(at_ends.min(MAX_END_DELAY_US));
+        let at_ends = micros(delay.ack.max(delay.host)).min(MAX_END_DELAY_US);
+        self.end_delay_us = (self.end_delay_us - self.end_delay_us / 8).max(at_ends);
+        // No packet can have waited for longer than the whole took: such a claim counts for nothing.
+        let host = if delay.host < elapsed { delay.host } else { Duration::ZERO };
+        let held_back = micros(delay.ack.saturating_sub(delay.host));
+        let elapsed = micros(elapsed.saturating_sub(host));
         if self.first_sample_at.is_none() {
             self.first_sample_at = Some(now);
             self.min_us = elapsed;
@@ -67,7 +73,7 @@ impl Rtt {
             return;
         }
         self.min_us = self.min_us.min(elapsed);
-        let adjusted = match elapsed.checked_sub(at_ends) {
+        let adjusted = match elapsed.checked_sub(held_back) {
             Some(adjusted) if adjusted >= self.min_us => adjusted,
             Some(_) | None => elapsed,
         };
@@ -176,7 +182,7 @@ mod tests {
     fn time_at_the_ends_is_not_taken_for_the_path() {
         let mut rtt = Rtt::new();
         after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
-        after(&mut rtt, 80 * MS, 24 * MS, 16 * MS);
+        after(&mut rtt, 80 * MS, 40 * MS, 16 * MS);
         assert_eq!((rtt.latest(), rtt.smoothed(), rtt.min()), (40 * MS, 40 * MS, 40 * MS));
         assert_eq!(rtt.variation(), 15 * MS);
         assert_eq!(rtt.jitter(), Duration::ZERO);
@@ -194,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn frame_loops_in_step_are_not_taken_for_distance() {
+        let mut rtt = Rtt::new();
+        after(&mut rtt, 20_040 * MS, 20_005 * MS, 20_000 * MS);
+        assert_eq!((rtt.smoothed(), rtt.min()), (40 * MS, 40 * MS), "a stalled peer is not far");
+        for _ in 0..50 {
+            after(&mut rtt, 50 * MS, 16 * MS, 15 * MS);
+        }
+        assert_eq!(rtt.min(), 35 * MS);
+        assert!(rtt.smoothed() < 36 * MS);
+    }
+
+    #[test]
     fn jitter_follows_differences_between_samples() {
         let mut rtt = Rtt::new();
         for n in 0..200 {
@@ -207,7 +225,7 @@ mod tests {
     fn probes_wait_for_a_slow_frame_loop_and_forget_it() {
         let mut rtt = Rtt::new();
         after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
-        after(&mut rtt, 100 * MS, 25 * MS, 33 * MS);
+        after(&mut rtt, 100 * MS, 58 * MS, 33 * MS);
         let slow = rtt.pto(25 * MS);
         assert_eq!(slow, rtt.smoothed() + 4 * rtt.variation() + 58 * MS);
         for _ in 0..100 {
