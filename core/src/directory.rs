@@ -261,3 +261,177 @@ fn is_usable(address: SocketAddr) -> bool {
 fn truncated(_: ParseError) -> RelayEntryError {
     RelayEntryError::Truncated
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::{String as StdString, ToString};
+    use std::vec::Vec as StdVec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY_TEXT: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s";
+
+    #[test]
+    fn literal_bytes() {
+        let mut bytes = StdVec::from([0xab; 32]);
+        bytes.extend([2, 4, 192, 0, 2, 1, 0x51, 0x11]);
+        bytes.extend([6, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x51, 0x11]);
+        bytes.extend(b"\x07eu-west");
+        assert_eq!(encoded(&sample()), bytes);
+        assert_eq!(RelayEntry::decode(&bytes), Ok(sample()));
+        assert_eq!(RelayEntry::decode(&[&bytes[..], &[0]].concat()), Err(RelayEntryError::TooLong));
+        for len in 0..bytes.len() {
+            assert_eq!(RelayEntry::decode(&bytes[..len]), Err(RelayEntryError::Truncated));
+        }
+    }
+
+    #[test]
+    fn literal_text() {
+        let text = [KEY_TEXT, "@192.0.2.1:4433,[2001:db8::1]:4433#eu-west"].concat();
+        assert_eq!(sample().to_string(), text);
+        assert_eq!(text.parse(), Ok(sample()));
+        assert_eq!([" ", &text, "\n"].concat().parse(), Ok(sample()));
+        let text = [KEY_TEXT, "@127.0.0.1:1"].concat();
+        let entry: RelayEntry = text.parse().unwrap();
+        assert_eq!((entry.region(), entry.addresses().len()), ("", 1));
+        assert_eq!(entry.to_string(), text);
+        assert_eq!(RelayEntry::decode(&encoded(&entry)), Ok(entry));
+    }
+
+    #[test]
+    fn each_fault_of_a_text_has_its_error() {
+        let faults = [
+            ("", RelayEntryError::Empty),
+            ("KEY", RelayEntryError::MissingAt),
+            ("KEY@192.0.2.1:1", RelayEntryError::BadKey),
+            ("KEY@", RelayEntryError::NoAddress),
+            ("KEY@#eu", RelayEntryError::NoAddress),
+            ("KEY@192.0.2.1:1#", RelayEntryError::BadRegion),
+            ("KEY@192.0.2.1:1#a b", RelayEntryError::BadRegion),
+            ("KEY@192.0.2.1:1#ü", RelayEntryError::BadRegion),
+        ];
+        for (text, error) in faults {
+            assert_eq!(text.parse::<RelayEntry>(), Err(error), "{text}");
+        }
+        let faults = [
+            ("192.0.2.1", RelayEntryError::BadAddress),
+            ("192.0.2.1:1,", RelayEntryError::BadAddress),
+            ("relay.example.net:1", RelayEntryError::BadAddress),
+            ("2001:db8::1:1", RelayEntryError::BadAddress),
+            ("192.0.2.1:0", RelayEntryError::UnusableAddress),
+            ("0.0.0.0:1", RelayEntryError::UnusableAddress),
+            ("[::]:1", RelayEntryError::UnusableAddress),
+            ("224.0.0.1:1", RelayEntryError::UnusableAddress),
+            ("255.255.255.255:1", RelayEntryError::UnusableAddress),
+            ("[ff02::1]:1", RelayEntryError::UnusableAddress),
+            ("[fe80::1%2]:1", RelayEntryError::UnusableAddress),
+            ("192.0.2.1:1,192.0.2.1:1", RelayEntryError::DuplicateAddress),
+            (
+                "192.0.2.1:1,192.0.2.1:2,192.0.2.1:3,192.0.2.1:4,192.0.2.1:5",
+                RelayEntryError::TooManyAddresses,
+            ),
+        ];
+        for (addresses, error) in faults {
+            let text = [KEY_TEXT, "@", addresses].concat();
+            assert_eq!(text.parse::<RelayEntry>(), Err(error), "{text}");
+        }
+        let long = [KEY_TEXT, "@192.0.2.1:1#", &"x".repeat(33)].concat();
+        assert_eq!(long.parse::<RelayEntry>(), Err(RelayEntryError::BadRegion));
+        assert!(long[..long.len() - 1].parse::<RelayEntry>().is_ok());
+    }
+
+    #[test]
+    fn each_fault_of_the_bytes_has_its_error() {
+        let bytes = encoded(&sample());
+        let changed = |position: usize, value: u8| {
+            let mut changed = bytes.clone();
+            changed[position] = value;
+            RelayEntry::decode(&changed)
+        };
+        assert_eq!(changed(32, 0), Err(RelayEntryError::NoAddress));
+        assert_eq!(changed(33, 5), Err(RelayEntryError::BadAddress));
+        assert_eq!(changed(34, 230), Err(RelayEntryError::UnusableAddress));
+        assert_eq!(changed(bytes.len() - 1, b'#'), Err(RelayEntryError::BadRegion));
+        assert_eq!(changed(bytes.len() - 1, 0xff), Err(RelayEntryError::BadRegion));
+        let mut five = StdVec::from([0xab; 32]);
+        five.push(5);
+        for n in 1..=5 {
+            five.extend([4, 192, 0, 2, n, 1, 0]);
+        }
+        five.push(0);
+        assert_eq!(RelayEntry::decode(&five), Err(RelayEntryError::TooManyAddresses));
+    }
+
+    #[test]
+    fn entries_made_here_are_checked_too() {
+        let key = PublicKey([0xab; 32]);
+        assert_eq!(RelayEntry::new(key, &[], ""), Err(RelayEntryError::NoAddress));
+        let address = "192.0.2.1:1".parse().unwrap();
+        assert_eq!(RelayEntry::new(key, &[address], "a#b"), Err(RelayEntryError::BadRegion));
+    }
+
+    proptest! {
+        #[test]
+        fn entries_come_back(
+            key in any::<[u8; 32]>(),
+            v4 in any::<[u8; 3]>(),
+            v6 in any::<[u8; 15]>(),
+            ports in prop::collection::btree_set(1..=u16::MAX, 1..=2),
+            region in "[A-Za-z0-9_.-]{0,32}",
+        ) {
+            let v4 = Ipv4Addr::new(10, v4[0], v4[1], v4[2]);
+            let mut octets = [0x20; 16];
+            octets[1..].copy_from_slice(&v6);
+            let addresses: StdVec<SocketAddr> = ports
+                .into_iter()
+                .flat_map(|port| [(IpAddr::V4(v4), port), (IpAddr::V6(octets.into()), port)])
+                .map(SocketAddr::from)
+                .collect();
+            let entry = RelayEntry::new(PublicKey(key), &addresses, &region).unwrap();
+            prop_assert_eq!(&RelayEntry::decode(&encoded(&entry)), &Ok(entry.clone()));
+            prop_assert_eq!(&entry.to_string().parse(), &Ok(entry));
+        }
+
+        #[test]
+        fn what_decodes_encodes_to_the_same(
+            noise in prop::collection::vec(any::<u8>(), 0..150),
+            flip in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let mut bytes = encoded(&sample());
+            if let Some((at, value)) = flip {
+                *at.get_mut(&mut bytes) = value;
+            }
+            for bytes in [bytes, noise] {
+                if let Ok(entry) = RelayEntry::decode(&bytes) {
+                    prop_assert_eq!(encoded(&entry), bytes);
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_strange(
+            text in any::<StdString>(),
+            addresses in "[0-9a-f:.,\\[\\]%#@]{0,40}",
+        ) {
+            for text in [text, [KEY_TEXT, "@", &addresses].concat()] {
+                if let Ok(entry) = text.parse::<RelayEntry>() {
+                    prop_assert_eq!(&entry.to_string().parse(), &Ok(entry));
+                }
+            }
+        }
+    }
+
+    fn sample() -> RelayEntry {
+        let addresses =
+            ["192.0.2.1:4433", "[2001:db8::1]:4433"].map(|address| address.parse().unwrap());
+        RelayEntry::new(PublicKey([0xab; 32]), &addresses, "eu-west").unwrap()
+    }
+
+    fn encoded(entry: &RelayEntry) -> StdVec<u8> {
+        let mut out = [0; RelayEntry::LEN_MAX];
+        let len = entry.encode(&mut out).unwrap();
+        out[..len].to_vec()
+    }
+}

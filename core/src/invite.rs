@@ -241,3 +241,150 @@ fn of_route(error: RouteError) -> InviteError {
 }
 
 const FORMAT: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::ToString;
+    use std::vec::Vec as StdVec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::crypto::Suites;
+    use crate::id::{ApplicationId, PublicKey, RelayId, SessionId};
+    use crate::route::{Epoch, RouteRelay};
+
+    #[test]
+    fn literal_bytes() {
+        let invite = Invite::new(&[entry(1)], secret(), route()).unwrap();
+        let mut bytes = StdVec::from([1, 1]);
+        bytes.extend([1; 32]);
+        bytes.extend([1, 4, 192, 0, 2, 1, 0x51, 0x11, 2, b'e', b'u']);
+        bytes.extend(*b"sixteen secrets!");
+        let mut out = [0; Route::LEN_MAX];
+        let len = route().encode(&mut out).unwrap();
+        bytes.extend(&out[..len]);
+        assert_eq!(encoded(&invite), bytes);
+        let decoded = Invite::decode(&bytes).unwrap();
+        assert_eq!((decoded.entries(), decoded.route()), (&[entry(1)][..], &route()));
+        assert_eq!(decoded.secret().0, *b"sixteen secrets!");
+    }
+
+    #[test]
+    fn the_text_is_one_word() {
+        let invite = Invite::new(&[entry(1), entry(2)], secret(), route()).unwrap();
+        let text = invite.to_string();
+        assert!(text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
+        let back: Invite = format!(" {text}\n").parse().unwrap();
+        assert_eq!(encoded(&back), encoded(&invite));
+    }
+
+    #[test]
+    fn the_longest_invite_fits() {
+        let addresses: StdVec<_> = (1..=4).map(|n| format!("[::{n}]:1").parse().unwrap()).collect();
+        let entries: StdVec<_> = (1..=8)
+            .map(|n| RelayEntry::new(PublicKey([n; 32]), &addresses, &"x".repeat(32)).unwrap())
+            .collect();
+        let mut route = route();
+        for n in 2..=8 {
+            let (relay, session) = (RelayId(n), SessionId::new(1, 1));
+            route.push_relay(RouteRelay { relay, session }).unwrap();
+        }
+        let invite = Invite::new(&entries, secret(), route).unwrap();
+        assert_eq!(encoded(&invite).len(), Invite::LEN_MAX);
+        assert_eq!(invite.to_string().len(), Invite::TEXT_LEN_MAX);
+        let back: Invite = invite.to_string().parse().unwrap();
+        assert_eq!(encoded(&back), encoded(&invite));
+    }
+
+    #[test]
+    fn each_fault_has_its_error() {
+        let bytes = encoded(&Invite::new(&[entry(1), entry(2)], secret(), route()).unwrap());
+        let error = |bytes: &[u8]| Invite::decode(bytes).unwrap_err();
+        let changed = |position: usize, value: u8| {
+            let mut changed = bytes.clone();
+            changed[position] = value;
+            error(&changed)
+        };
+        for len in 1..bytes.len() {
+            assert_eq!(error(&bytes[..len]), InviteError::Truncated, "{len}");
+        }
+        assert_eq!(error(&[&bytes[..], &[0]].concat()), InviteError::TooLong);
+        assert_eq!(changed(0, 0), InviteError::WrongFormat);
+        assert_eq!(changed(1, 0), InviteError::NoEntry);
+        assert_eq!(changed(1, 9), InviteError::TooManyEntries);
+        assert_eq!(changed(34, 0), InviteError::Entry(RelayEntryError::NoAddress));
+        let route_at = bytes.len() - route().encoded_len();
+        assert_eq!(changed(route_at, 2), InviteError::Route(RouteError::WrongFormat));
+        assert_eq!(changed(route_at + 1, 2), InviteError::Route(RouteError::NoCommonVersion));
+        let twice = Invite::new(&[entry(1), entry(1)], secret(), route());
+        assert_eq!(twice.unwrap_err(), InviteError::DuplicateEntry);
+        let none = Invite::new(&[], secret(), route());
+        assert_eq!(none.unwrap_err(), InviteError::NoEntry);
+        assert_eq!(error(b""), InviteError::Empty);
+        assert_eq!(error(b"# no invite"), InviteError::BadText);
+        assert_eq!(error(b"no invite"), InviteError::BadText);
+        assert_eq!(error(b"none"), InviteError::WrongFormat);
+        assert_eq!(error(&[b'A'; Invite::TEXT_LEN_MAX + 4]), InviteError::TooLong);
+    }
+
+    #[test]
+    fn the_secret_is_not_shown() {
+        let invite = Invite::new(&[entry(1)], InviteSecret([0x5a; 16]), route()).unwrap();
+        let shown = format!("{invite:?}");
+        assert!(shown.contains("InviteSecret(…)"));
+        assert!(!shown.contains("90, 90") && !shown.to_lowercase().contains("5a5a"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_decodes_encodes_to_the_same(
+            noise in prop::collection::vec(any::<u8>(), 0..300),
+            cut in any::<prop::sample::Index>(),
+            flip in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let mut bytes = encoded(&Invite::new(&[entry(1), entry(2)], secret(), route()).unwrap());
+            if let Some((at, value)) = flip {
+                *at.get_mut(&mut bytes) = value;
+            }
+            let spliced = [&bytes[..cut.index(bytes.len())], &noise].concat();
+            for bytes in [bytes, noise, spliced] {
+                if let Ok(invite) = Invite::decode(&bytes) {
+                    if bytes[0] == FORMAT {
+                        prop_assert_eq!(encoded(&invite), bytes);
+                    } else {
+                        let text = invite.to_string();
+                        prop_assert_eq!(text.as_bytes(), bytes.trim_ascii());
+                    }
+                }
+            }
+        }
+    }
+
+    fn entry(n: u8) -> RelayEntry {
+        RelayEntry::new(PublicKey([n; 32]), &["192.0.2.1:4433".parse().unwrap()], "eu").unwrap()
+    }
+
+    fn secret() -> InviteSecret {
+        InviteSecret(*b"sixteen secrets!")
+    }
+
+    fn route() -> Route {
+        let mut route = Route::new(
+            PublicKey([0xab; 32]),
+            ApplicationId(1),
+            Suites::ALL,
+            Epoch::new(1).unwrap(),
+        );
+        let (relay, session) = (RelayId(1), SessionId::new(1, 1));
+        route.push_relay(RouteRelay { relay, session }).unwrap();
+        route
+    }
+
+    fn encoded(invite: &Invite) -> StdVec<u8> {
+        let mut out = [0; Invite::LEN_MAX];
+        let len = invite.encode(&mut out).unwrap();
+        out[..len].to_vec()
+    }
+}

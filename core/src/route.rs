@@ -315,3 +315,184 @@ const FORMAT: u8 = 1;
 /// Everything before the relays.
 const FIXED_LEN: usize = 51;
 const RELAY_LEN: usize = 15;
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec as StdVec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn literal_bytes() {
+        let mut route = sample();
+        let mut out = [0; Route::LEN_MAX];
+        let len = route.encode(&mut out).unwrap();
+        let mut bytes = StdVec::from([1, 1, 1, 0b110, 8, 7, 6, 5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1]);
+        bytes.extend([0xab; 32]);
+        bytes.extend([1, 1, 0, 0, 0, 0, 0, 0, 0x80, 9, 0, 0, 10, 0, 0, 0]);
+        assert_eq!(out[..len], bytes);
+        assert_eq!((len, route.encoded_len()), (66, 66));
+        assert_eq!(Route::decode(&bytes), Ok(route.clone()));
+        for n in 2..=8 {
+            route.push_relay(relay(n)).unwrap();
+        }
+        assert_eq!(route.encode(&mut out), Ok(Route::LEN_MAX));
+        assert_eq!(Route::decode(&out), Ok(route.clone()));
+        assert_eq!(route.to_string().len(), Route::TEXT_LEN_MAX);
+        assert_eq!(route.push_relay(relay(9)), Err(RouteError::TooManyRelays));
+        assert_eq!(route.encode(&mut out[..Route::LEN_MAX - 1]), Err(Full));
+    }
+
+    #[test]
+    fn the_text_is_one_word_and_may_be_pasted_with_space_around_it() {
+        let text = sample().to_string();
+        assert!(text.starts_with("AQEBBggHBgUEAwIB"));
+        assert!(text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
+        assert_eq!(text.parse(), Ok(sample()));
+        assert_eq!(Route::decode(text.as_bytes()), Ok(sample()));
+        assert_eq!([" ", &text, "\r\n"].concat().parse(), Ok(sample()));
+    }
+
+    #[test]
+    fn each_fault_has_its_error() {
+        let bytes = encoded(&sample());
+        let changed = |position: usize, value: u8| {
+            let mut changed = bytes.clone();
+            changed[position] = value;
+            Route::decode(&changed)
+        };
+        assert_eq!(changed(0, 2), Err(RouteError::WrongFormat));
+        assert_eq!(changed(0, b'!'), Err(RouteError::BadText));
+        assert_eq!(changed(1, 2), Err(RouteError::NoCommonVersion));
+        assert_eq!(changed(2, 0), Err(RouteError::NoCommonVersion));
+        assert!(changed(2, 9).is_ok(), "a newer version besides ours");
+        assert_eq!(changed(50, 0), Err(RouteError::TooLong));
+        assert_eq!(changed(50, 2), Err(RouteError::Truncated));
+        assert_eq!(changed(50, 9), Err(RouteError::TooManyRelays));
+        let with = |more: &[u8]| Route::decode(&[&bytes, more].concat());
+        assert_eq!(with(&[0]), Err(RouteError::TooLong));
+        for len in 1..bytes.len() {
+            assert_eq!(Route::decode(&bytes[..len]), Err(RouteError::Truncated));
+        }
+        let mut twice = [&bytes[..], &bytes[51..]].concat();
+        twice[50] = 2;
+        assert_eq!(Route::decode(&twice), Err(RouteError::DuplicateRelay));
+        let mut none = bytes.clone();
+        none[59..].fill(0);
+        assert_eq!(Route::decode(&none), Err(RouteError::NoSession));
+    }
+
+    #[test]
+    fn each_fault_of_a_text_has_its_error() {
+        let text = sample().to_string();
+        let decode = |text: &str| text.parse::<Route>();
+        assert_eq!(decode(""), Err(RouteError::Empty));
+        assert_eq!(decode(" \n"), Err(RouteError::Empty));
+        assert_eq!(decode("<garbage>"), Err(RouteError::BadText));
+        assert_eq!(decode("hello world"), Err(RouteError::BadText));
+        assert_eq!(decode("Hello-world_"), Err(RouteError::WrongFormat));
+        assert_eq!(decode(&text[..text.len() - 4]), Err(RouteError::Truncated));
+        assert_eq!(decode(&text[..text.len() - 3]), Err(RouteError::Truncated));
+        assert_eq!(decode(&[&text, "AAAA"].concat()), Err(RouteError::TooLong));
+        assert_eq!(decode(&text.repeat(9)), Err(RouteError::TooLong));
+        assert_eq!(Route::decode(&[0xff; 66]), Err(RouteError::WrongFormat));
+    }
+
+    #[test]
+    fn a_route_is_checked_against_its_peer_and_us() {
+        let route = sample();
+        let hash = [5; 32];
+        let peer = PeerId::from_key_hash(&hash);
+        let check = |peer, application, suites| {
+            route.check(peer, &hash, ApplicationId(application), suites)
+        };
+        let application = 0x0102_0304_0506_0708;
+        assert_eq!(check(peer, application, Suites::CHACHA), Ok(()));
+        let other = PeerId::new(peer.get() + 1).unwrap();
+        assert_eq!(check(other, application, Suites::ALL), Err(RouteError::KeyMismatch));
+        assert_eq!(check(peer, 1, Suites::ALL), Err(RouteError::WrongApplication));
+        assert_eq!(check(peer, application, Suites(1)), Err(RouteError::NoCommonSuite));
+    }
+
+    #[test]
+    fn epochs_end() {
+        assert_eq!(Epoch::new(1 << 48), None);
+        assert_eq!(Epoch::MAX.next(), None);
+        assert_eq!(Epoch::default().next(), Epoch::new(1));
+        assert_eq!(Epoch::from_bytes(Epoch::MAX.to_bytes()), Epoch::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn routes_come_back(
+            key in any::<[u8; 32]>(),
+            application in any::<u64>(),
+            suites in any::<u8>(),
+            epoch in 0..1_u64 << 48,
+            relays in prop::collection::btree_map(any::<u64>(), (any::<u32>(), 1..=u32::MAX), 0..=8),
+        ) {
+            let mut route = Route::new(
+                PublicKey(key),
+                ApplicationId(application),
+                Suites(suites),
+                Epoch::new(epoch).unwrap(),
+            );
+            for (relay, (slot, tag)) in relays {
+                let session = SessionId::new(slot, tag);
+                route.push_relay(RouteRelay { relay: RelayId(relay), session }).unwrap();
+            }
+            prop_assert_eq!(&Route::decode(&encoded(&route)), &Ok(route.clone()));
+            prop_assert_eq!(&route.to_string().parse(), &Ok(route));
+        }
+
+        #[test]
+        fn what_decodes_encodes_to_the_same(
+            relays in 0..4_u8,
+            noise in prop::collection::vec(any::<u8>(), 0..120),
+            flip in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let mut route = sample();
+            for n in 0..relays {
+                route.push_relay(relay(n + 2)).unwrap();
+            }
+            let mut bytes = encoded(&route);
+            if let Some((at, value)) = flip {
+                *at.get_mut(&mut bytes) = value;
+            }
+            for bytes in [bytes, noise.clone(), [&[1, 1, 1][..], &noise].concat()] {
+                if let Ok(route) = Route::decode(&bytes) {
+                    if bytes[0] == 1 {
+                        prop_assert_eq!(&encoded(&route), &bytes);
+                    } else {
+                        let text = route.to_string();
+                        prop_assert_eq!(text.as_bytes(), bytes.trim_ascii());
+                    }
+                }
+            }
+        }
+    }
+
+    fn sample() -> Route {
+        let mut route = Route::new(
+            PublicKey([0xab; 32]),
+            ApplicationId(0x0102_0304_0506_0708),
+            Suites::ALL,
+            Epoch::new(0x0102_0304_0506).unwrap(),
+        );
+        route.push_relay(relay(1)).unwrap();
+        route
+    }
+
+    fn relay(n: u8) -> RouteRelay {
+        RouteRelay { relay: RelayId(u64::from(n) | 1 << 63), session: SessionId::new(9, 10) }
+    }
+
+    fn encoded(route: &Route) -> StdVec<u8> {
+        let mut out = [0; Route::LEN_MAX];
+        let len = route.encode(&mut out).unwrap();
+        out[..len].to_vec()
+    }
+}

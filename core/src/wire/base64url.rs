@@ -115,3 +115,66 @@ fn decode_sextet(character: u8) -> Option<u32> {
         _ => return None,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn vectors_of_rfc_4648() {
+        let vectors = [
+            ("", ""),
+            ("f", "Zg"),
+            ("fo", "Zm8"),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg"),
+            ("fooba", "Zm9vYmE"),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (plain, text) in vectors {
+            assert_eq!(Base64(plain.as_bytes()).to_string(), text);
+            assert_eq!(encoded_len(plain.len()), text.len());
+            assert_eq!(decoded(text.as_bytes()), Ok(plain.as_bytes().to_vec()));
+        }
+        assert_eq!(Base64(&[0xfb, 0xff]).to_string(), "-_8");
+    }
+
+    #[test]
+    fn only_one_text_per_value() {
+        assert_eq!(decoded(b"Zg=="), Err(Base64Error::BadCharacter));
+        assert_eq!(decoded(b"Zm9v+/"), Err(Base64Error::BadCharacter));
+        assert_eq!(decoded(b"Zh"), Err(Base64Error::Incomplete));
+        assert_eq!(decoded(b"Zm9"), Err(Base64Error::Incomplete));
+        assert_eq!(decoded(b"Zm9vY"), Err(Base64Error::Incomplete));
+        assert_eq!(decode(b"Zm9v", &mut [0; 2]), Err(Base64Error::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_come_back(bytes in any::<Vec<u8>>()) {
+            let text = Base64(&bytes).to_string();
+            prop_assert_eq!(encoded_len(bytes.len()), text.len());
+            prop_assert_eq!(decoded(text.as_bytes()), Ok(bytes));
+        }
+
+        #[test]
+        fn texts_come_back(text in "[A-Za-z0-9_-]{0,40}", any in any::<Vec<u8>>()) {
+            if let Ok(bytes) = decoded(text.as_bytes()) {
+                prop_assert_eq!(Base64(&bytes).to_string(), text);
+            }
+            if let Ok(bytes) = decoded(&any) {
+                prop_assert_eq!(Base64(&bytes).to_string(), String::from_utf8(any).unwrap());
+            }
+        }
+    }
+
+    fn decoded(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
+        let mut out = [0; 1024];
+        decode(text, &mut out).map(|len| out[..len].to_vec())
+    }
+}

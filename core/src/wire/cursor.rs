@@ -403,3 +403,94 @@ impl<'a> Writer<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_are_those_of_rfc_9000() {
+        // RFC 9000 A.1.
+        let examples: [(&[u8], u64); 4] = [
+            (&[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c], 151_288_809_941_952_652),
+            (&[0x9d, 0x7f, 0x3e, 0x7d], 494_878_333),
+            (&[0x7b, 0xbd], 15_293),
+            (&[0x25], 37),
+        ];
+        for (bytes, value) in examples {
+            let mut reader = Reader::new(bytes);
+            assert_eq!(reader.varint(), Ok(value));
+            assert!(reader.is_empty());
+            let mut out = [0; 8];
+            let mut writer = Writer::new(&mut out);
+            writer.varint(value).unwrap();
+            assert_eq!(writer.written(), bytes);
+        }
+    }
+
+    #[test]
+    fn varints_have_one_form() {
+        for bytes in [&[0x40, 0x25][..], &[0x80, 0, 0x3f, 0xff], &[0xc0, 0, 0, 0, 0x3f, 0, 0, 0]] {
+            assert_eq!(Reader::new(bytes).varint(), Err(ParseError::NonMinimal));
+        }
+        assert_eq!(Reader::new(&[]).varint(), Err(ParseError::Truncated));
+        assert_eq!(Reader::new(&[0x40]).varint(), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn varint_lengths_change_where_the_form_does() {
+        for (value, len) in
+            [(0, 1), (63, 1), (64, 2), (16_383, 2), (16_384, 4), (1 << 30, 8), (VARINT_MAX, 8)]
+        {
+            assert_eq!(varint_len(value), len, "{value}");
+            let mut out = [0; 8];
+            let mut writer = Writer::new(&mut out);
+            writer.varint(value).unwrap();
+            assert_eq!(writer.position(), len);
+            assert_eq!(Reader::new(writer.written()).varint(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn room_after_a_length_is_the_most_that_fits() {
+        assert_eq!(room_after_length(0), None);
+        for room in 1..20_000_usize {
+            let fits = |len: usize| varint_len(len as u64) + len <= room;
+            let len = room_after_length(room).unwrap();
+            assert!(fits(len) && !fits(len + 1), "{room}: {len}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_written() {
+        let mut out = [0xee; 4];
+        let mut writer = Writer::new(&mut out);
+        writer.u16(0x0201).unwrap();
+        assert_eq!(writer.u32(0), Err(Full));
+        assert_eq!(writer.varint(1 << 40), Err(Full));
+        assert_eq!(writer.written(), [1, 2]);
+        let position = writer.position();
+        writer.u8(3).unwrap();
+        writer.roll_back(position);
+        writer.big_endian(0x0304_0506, 2).unwrap();
+        assert_eq!(writer.u8(0), Err(Full));
+        assert_eq!(out, [1, 2, 5, 6]);
+    }
+
+    #[test]
+    fn reading_stops_at_the_end() {
+        let mut reader = Reader::new(&[1, 2, 3]);
+        assert_eq!(reader.u16(), Ok(0x0201));
+        assert_eq!(reader.u16(), Err(ParseError::Truncated));
+        assert_eq!(reader.clone().finish(), Err(ParseError::Trailing));
+        assert_eq!(reader.rest(), [3]);
+        assert_eq!(reader.finish(), Ok(()));
+        assert_eq!(Reader::new(&[5, 1]).with_length(), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    #[should_panic(expected = "too large")]
+    fn a_number_that_is_no_varint_is_our_own_mistake() {
+        Writer::new(&mut [0; 8]).varint(VARINT_MAX + 1).ok();
+    }
+}

@@ -106,3 +106,56 @@ impl Deref for AssociatedData {
 
 const KEY_PHASE: u8 = 0b100;
 const NUMBER_LEN: u8 = 0b011;
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn literal_bytes() {
+        let header = DataHeader {
+            destination: SessionId::new(0x03_0201, 0x0706_0504),
+            key_phase: true,
+            index: ConnectionIndex(0x0908),
+            number: Truncated::new(0x01_0a0b, 2),
+        };
+        let mut datagram = [0; 12 + 1 + TAG_LEN];
+        assert_eq!(header.emit(&mut datagram), Ok(12));
+        assert_eq!(datagram[..12], [0x85, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0x0a, 0x0b]);
+        assert_eq!(DataHeader::parse(&datagram), Ok(header));
+        assert_eq!(header.sealed_offset(), 12);
+        assert_eq!(*header.associated_data(), [0x85, 8, 9, 0x0a, 0x0b]);
+        assert_eq!(header.to_string(), "data …0a0b to index 2312 phase 1");
+    }
+
+    #[test]
+    fn associated_data_follows_the_length_of_the_number() {
+        for (len, number) in [(1, &[4_u8][..]), (2, &[3, 4]), (3, &[2, 3, 4]), (4, &[1, 2, 3, 4])] {
+            let header = DataHeader {
+                destination: SessionId::NONE,
+                key_phase: false,
+                index: ConnectionIndex(0),
+                number: Truncated::new(0x0102_0304, len),
+            };
+            let data = header.associated_data();
+            assert_eq!(data.split_at(3), (&[0x7f + len as u8, 0, 0][..], number));
+        }
+    }
+
+    #[test]
+    fn a_packet_has_at_least_one_byte_of_frames() {
+        let mut datagram = [0; 11 + 1 + TAG_LEN];
+        datagram[0] = 0x80;
+        assert!(DataHeader::parse(&datagram).is_ok());
+        assert_eq!(DataHeader::parse(&datagram[1..]), Err(ParseError::UnknownType));
+        assert_eq!(DataHeader::parse(&datagram[..27]), Err(ParseError::Truncated));
+        assert_eq!(DataHeader::parse(&datagram[..10]), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn around_the_frames_of_a_short_number_there_are_27_bytes() {
+        assert_eq!(DataHeader::OVERHEAD + 1, 27);
+    }
+}

@@ -129,3 +129,39 @@ impl fmt::Display for Kind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn first_bytes_are_those_of_the_document() {
+        let known: Vec<u8> =
+            (0..=u8::MAX).filter(|byte| Kind::from_first_byte(*byte).is_some()).collect();
+        let hop = 0x01..=0x0b;
+        assert_eq!(known, hop.chain(0x40..=0x42).chain(0x80..=0x87).collect::<Vec<u8>>());
+        for byte in known {
+            let kind = Kind::from_first_byte(byte).unwrap();
+            assert_eq!(kind as u8, if byte >= 0x80 { 0x80 } else { byte });
+            assert_eq!(kind.is_forwarded(), byte >= 0x40);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_datagram_is_refused() {
+        assert_eq!(Kind::of(&[]), Err(ParseError::Truncated));
+        assert_eq!(Kind::of(&[0x88; 40]), Err(ParseError::UnknownType));
+        assert_eq!(Kind::of(&[0x80; 1472]), Ok(Kind::Data));
+        assert_eq!(Kind::of(&[0x80; 1473]), Err(ParseError::TooLong));
+    }
+
+    #[test]
+    fn only_forwarded_datagrams_have_a_destination() {
+        let datagram = [0x42, 1, 0, 0, 2, 0, 0, 0, 9];
+        assert_eq!(Kind::destination_of(&datagram), Ok(SessionId::new(1, 2)));
+        assert_eq!(Kind::destination_of(&datagram[..7]), Err(ParseError::Truncated));
+        assert_eq!(Kind::destination_of(&[0x08; 40]), Err(ParseError::UnknownType));
+    }
+}

@@ -327,3 +327,138 @@ const fn kind(keyed_by: MacKeyedBy) -> Kind {
 /// End of the first byte and the destination, which the MAC does not cover.
 const DESTINATION_END: usize = 8;
 const MAC_OFFSET: usize = 28;
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::id::{ChannelId, Incarnation, Reliability};
+
+    const INITIATION: Initiation = Initiation {
+        destination: SessionId::new(1, 2),
+        keyed_by: MacKeyedBy::Pair,
+        suite: Suite::ChaChaPoly,
+        sender_index: ConnectionIndex(0x0403),
+        sender: PeerId::new(0x0c0b_0a09_0807_0605).unwrap(),
+        stamp: Stamp(0x1413_1211_100f_0e0d),
+        mac: [0xaa; 8],
+    };
+
+    const PARAMETERS: HandshakeParameters = HandshakeParameters {
+        reliable_message_len_max: 262_144,
+        unreliable_message_len_max: 65_536,
+        idle_timeout_ms: 30_000,
+    };
+
+    #[test]
+    fn initiation_literal_bytes() {
+        let mut datagram = [0; Initiation::PAYLOAD_OFFSET + TAG_LEN];
+        assert_eq!(INITIATION.emit(&mut datagram), Ok(Initiation::NOISE_OFFSET));
+        let header = [
+            0x40, 1, 0, 0, 2, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
+            18, 19, 20, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa,
+        ];
+        assert_eq!(datagram[..36], header);
+        assert_eq!(Initiation::parse(&datagram), Ok(INITIATION));
+        assert_eq!(Initiation::parse(&datagram[..131]), Err(ParseError::Truncated));
+        datagram[0] = 0x41;
+        let by_invite = Initiation { keyed_by: MacKeyedBy::Invite, ..INITIATION };
+        assert_eq!(Initiation::parse(&datagram), Ok(by_invite));
+    }
+
+    #[test]
+    fn initiations_we_cannot_read_say_why() {
+        let mut datagram = [0; 140];
+        INITIATION.emit(&mut datagram).unwrap();
+        let changed = |position: usize, value: u8| {
+            let mut changed = datagram;
+            changed[position] = value;
+            Initiation::parse(&changed)
+        };
+        assert_eq!(changed(0, 0x42), Err(ParseError::UnknownType));
+        assert_eq!(changed(8, 2), Err(ParseError::Version));
+        assert_eq!(changed(9, 3), Err(ParseError::Suite));
+        assert_eq!(changed(19, 0x80), Err(ParseError::BadValue), "a peer id above 2⁶³");
+    }
+
+    #[test]
+    fn the_mac_covers_all_but_itself_and_the_destination() {
+        let mut datagram: Vec<u8> = (0..140).collect();
+        let [before, behind] = Initiation::mac_input(&datagram).unwrap();
+        assert_eq!((before, behind), (&datagram[8..28], &datagram[36..]));
+        Initiation::put_mac(&mut datagram, [0; 8]);
+        assert_eq!(datagram[26..38], [26, 27, 0, 0, 0, 0, 0, 0, 0, 0, 36, 37]);
+        assert_eq!(Initiation::mac_input(&datagram[..36]), None);
+        Initiation::put_mac(&mut datagram[..30], [9; 8]);
+        assert_eq!(datagram[29], 0);
+    }
+
+    #[test]
+    fn prologue_literal_bytes() {
+        let prologue = INITIATION.prologue(ApplicationId(0x1122_3344_5566_7788));
+        assert_eq!(prologue[..14], *b"waylane peer\x01\x02");
+        assert_eq!(prologue[14..22], [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
+        assert_eq!(prologue[22..], (3..=20).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn response_literal_bytes() {
+        let response = Response {
+            destination: SessionId::new(1, 2),
+            receiver_index: ConnectionIndex(3),
+            sender_index: ConnectionIndex(4),
+        };
+        let mut datagram = [0; Response::PAYLOAD_OFFSET + TAG_LEN];
+        assert_eq!(response.emit(&mut datagram), Ok(Response::NOISE_OFFSET));
+        assert_eq!(datagram[..12], [0x42, 1, 0, 0, 2, 0, 0, 0, 3, 0, 4, 0]);
+        assert_eq!(Response::parse(&datagram), Ok(response));
+        assert_eq!(Response::parse(&datagram[..59]), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn initiation_payload_literal_bytes() {
+        let payload = InitiationPayload {
+            session: SessionId::new(1, 2),
+            instance: Instance(3),
+            parameters: PARAMETERS,
+            route: Some(&[9, 8]),
+        };
+        let mut out = [0; 40];
+        let len = payload.emit(&mut out).unwrap();
+        let bytes = [
+            1, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0x80, 0x04, 0, 0, 0x80, 0x01, 0, 0, 0x80, 0, 0x75,
+            0x30, 0x07, 2, 9, 8,
+        ];
+        assert_eq!(out[..len], bytes);
+        assert_eq!(InitiationPayload::parse(&bytes), Ok(payload));
+        let without = InitiationPayload { route: None, ..payload };
+        assert_eq!(InitiationPayload::parse(&bytes[..23]), Ok(without));
+        assert_eq!(InitiationPayload::parse(&bytes[..26]), Err(ParseError::Truncated));
+        for more in [&[0x07, 0][..], &[0x01]] {
+            let misplaced = [&bytes[..], more].concat();
+            assert_eq!(InitiationPayload::parse(&misplaced), Err(ParseError::MisplacedFrame));
+            let misplaced = [&bytes[..23], more, &bytes[23..]].concat();
+            assert_eq!(InitiationPayload::parse(&misplaced), Err(ParseError::MisplacedFrame));
+        }
+    }
+
+    #[test]
+    fn response_payload_carries_channel_opens() {
+        let open = ChannelOpen {
+            channel: ChannelId(1),
+            reliability: Reliability::Reliable,
+            incarnation: Incarnation(0),
+            credit: 5,
+        };
+        let mut out = [0; 40];
+        let mut writer = Writer::new(&mut out);
+        ResponsePayload::new(Instance(3), PARAMETERS).emit(&mut writer).unwrap();
+        Frame::ChannelOpen(open).emit(&mut writer).unwrap();
+        let payload = ResponsePayload::parse(writer.written()).unwrap();
+        assert_eq!((payload.instance, payload.parameters), (Instance(3), PARAMETERS));
+        assert_eq!(payload.channel_opens().collect::<Vec<_>>(), [open]);
+        writer.u8(1).unwrap();
+        assert_eq!(ResponsePayload::parse(writer.written()), Err(ParseError::MisplacedFrame));
+    }
+}

@@ -13,6 +13,9 @@ pub mod handshake;
 pub mod hop;
 pub mod number;
 
+#[cfg(test)]
+mod properties;
+
 pub use cursor::{Full, ParseError, Reader, Writer};
 pub use datagram::Kind;
 

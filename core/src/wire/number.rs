@@ -103,3 +103,100 @@ const fn len_for_distance(distance: u64) -> usize {
 
 /// Numbers are below this (RFC 9000 §12.3; wire.md §2 for offsets).
 const LIMIT: u64 = 1 << 62;
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn examples_of_rfc_9000() {
+        // A.2: the difference decides, twice of which must fit.
+        assert_eq!(encode_len(0xac_5c02, Some(0xab_e8b3)), 2);
+        assert_eq!(encode_len(0xac_e8fe, Some(0xab_e8b3)), 3);
+        // A.3.
+        assert_eq!(decode(0x9b32, 2, 0xa82f_30ea + 1), 0xa82f_9b32);
+    }
+
+    #[test]
+    fn the_first_numbers_need_no_acknowledgement() {
+        assert_eq!(encode_len(0, None), 1);
+        assert_eq!(encode_len(127, None), 1);
+        assert_eq!(encode_len(128, None), 2);
+        assert_eq!(Truncated::new(0, 1).expand(0), 0);
+        // Nothing lies below zero or at the limit.
+        assert_eq!(Truncated::new(0xff, 1).expand(0), 0xff);
+        assert_eq!(Truncated::new(0, 1).expand(LIMIT - 1), LIMIT - 256);
+    }
+
+    #[test]
+    fn truncation_keeps_the_low_bytes() {
+        let number = Truncated::new(0x0102_0304_0506, 3);
+        assert_eq!((number.value(), number.len()), (0x04_0506, 3));
+        assert_eq!(number.to_string(), "…040506");
+        assert_eq!(Truncated::new(u64::MAX, 4).value(), 0xffff_ffff);
+        assert_eq!((Truncated::new(7, 0).len(), Truncated::new(7, 9).len()), (1, 4));
+    }
+
+    proptest! {
+        #[test]
+        fn packet_numbers_come_back(
+            number in 0..LIMIT,
+            unacked in distance(),
+            received in any::<u64>(),
+        ) {
+            let acked = number.checked_sub(unacked + 1);
+            // The receiver has at least what it acknowledged, and nothing newer than this.
+            let low = acked.map_or(0, |acked| acked + 1);
+            let expected = low + received % (number - low + 1);
+            let len = encode_len(number, acked);
+            prop_assume!(acked.is_some() || number < 1 << 31);
+            prop_assert_eq!(Truncated::new(number, len).expand(expected), number);
+        }
+
+        #[test]
+        fn offsets_come_back_from_either_side(
+            number in 0..LIMIT,
+            ahead in distance(),
+            behind in distance(),
+            pick in any::<u64>(),
+        ) {
+            let low = number.saturating_sub(ahead);
+            let high = (number + behind).min(LIMIT - 1);
+            let len = encode_len_within(number, low, high);
+            for expected in [low, high, low + pick % (high - low + 1)] {
+                prop_assert_eq!(Truncated::new(number, len).expand(expected), number);
+            }
+        }
+
+        #[test]
+        fn decoding_keeps_what_travelled(
+            bits in any::<u32>(),
+            len in 1..=4_usize,
+            expected in 0..LIMIT,
+        ) {
+            let number = Truncated::new(u64::from(bits), len);
+            let full = number.expand(expected);
+            prop_assert!(full < LIMIT);
+            prop_assert_eq!(Truncated::new(full, len), number);
+        }
+
+        #[test]
+        fn no_expectation_is_too_large(
+            bits in any::<u32>(),
+            len in 1..=4_usize,
+            expected in LIMIT..=u64::MAX,
+        ) {
+            let number = Truncated::new(u64::from(bits), len);
+            prop_assert_eq!(Truncated::new(number.expand(expected), len), number);
+        }
+    }
+
+    /// Distances of every length that four bytes can bridge.
+    fn distance() -> impl Strategy<Value = u64> {
+        (0..(1_u64 << 31) - 1, 0..31_u32).prop_map(|(distance, shift)| distance >> shift)
+    }
+}

@@ -186,3 +186,141 @@ pub(super) const FIRST_TYPE: u8 = 0x10;
 pub(super) const LAST_TYPE: u8 = 0x2f;
 const UNIT_MICROS: u64 = 64;
 const _: () = assert!(u64::MAX / UNIT_MICROS <= VARINT_MAX);
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::frame::Frame;
+
+    type Ranges = Vec<(u64, u64)>;
+
+    #[test]
+    fn literal_bytes() {
+        let mut out = [0; 32];
+        let mut writer = Writer::new(&mut out);
+        let delay = AckDelay::from_duration(Duration::from_micros(64 * 70 + 63));
+        let ranges = [(0x1_0200, 0x1_0201), (0x1_01ff - 5, 0x1_01ff - 1), (3, 3)];
+        let written = emit(&mut writer, delay, &ranges);
+        assert_eq!(written, Ok(3));
+        let bytes = [
+            0x12, 0x01, 0x02, 0x40, 70, 0, 1, // largest, delays, first range
+            0, 4, // one missing, five received
+            0x80, 0x01, 0x01, 0xf5, 0, // 0x1_01fa − 0x1_01f5 − 2 = 3
+        ];
+        assert_eq!(writer.written(), bytes);
+        let ack = parsed(&bytes);
+        assert_eq!(ack.delay.duration(), Duration::from_micros(64 * 70));
+        assert_eq!(ack.host_delay, AckDelay::default());
+        assert_eq!(ack.largest(PacketNumber(0x1_0202)), PacketNumber(0x1_0201));
+        assert_eq!(collect(ack, 0x1_0202), Ok(ranges.to_vec()));
+    }
+
+    #[test]
+    fn ranges_do_not_reach_below_zero() {
+        // Packet 5, six before it.
+        let ack = [0x10, 5, 0, 0, 0, 6];
+        assert_eq!(collect(parsed(&ack), 6), Err(ParseError::BadValue));
+        // Packet 5, then a gap of five packets.
+        let ack = [0x11, 5, 0, 0, 0, 0, 4, 0];
+        let mut ranges = parsed(&ack).ranges(PacketNumber(6));
+        assert_eq!(ranges.next(), Some(Ok((PacketNumber(5), PacketNumber(5)))));
+        assert_eq!(ranges.next(), Some(Err(ParseError::BadValue)));
+        assert_eq!(ranges.next(), None);
+    }
+
+    #[test]
+    fn an_ack_that_ends_too_early_is_refused() {
+        let ack = [0x12, 5, 0, 0, 0, 0, 0, 0, 1];
+        assert_eq!(Frame::parse(&mut Reader::new(&ack)), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn as_many_ranges_as_fit() {
+        let ranges: Ranges = (0..40).rev().map(|n| (10 * n, 10 * n + 1)).collect();
+        let mut out = [0; 100];
+        let mut writer = Writer::new(&mut out);
+        assert_eq!(emit(&mut writer, AckDelay::default(), &ranges), Ok(32));
+        assert_eq!(collect(parsed(writer.written()), 400), Ok(ranges[..32].to_vec()));
+        for room in 0..70 {
+            let mut writer = Writer::new(&mut out[..room]);
+            let written = emit(&mut writer, AckDelay::default(), &ranges);
+            if room < 6 {
+                assert_eq!((written, writer.position()), (Err(Full), 0));
+            } else {
+                let count = ((room - 6) / 2 + 1).min(32);
+                assert_eq!((written, writer.position()), (Ok(count), 4 + 2 * count));
+                assert_eq!(collect(parsed(writer.written()), 400), Ok(ranges[..count].to_vec()));
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_out_of_order_end_the_list() {
+        for bad in [(6, 8), (5, 9), (9, 8), (20, 30), (3, 2)] {
+            let mut out = [0; 32];
+            let mut writer = Writer::new(&mut out);
+            assert_eq!(emit(&mut writer, AckDelay::default(), &[(9, 9), bad, (1, 1)]), Ok(1));
+            assert_eq!(collect(parsed(writer.written()), 10), Ok(vec![(9, 9)]));
+        }
+        let mut out = [0; 32];
+        let mut writer = Writer::new(&mut out);
+        assert_eq!(emit(&mut writer, AckDelay::default(), &[]), Ok(0));
+        assert_eq!(writer.position(), 0);
+    }
+
+    #[test]
+    fn the_longest_delay_is_a_varint() {
+        let delay = AckDelay::from_duration(Duration::MAX);
+        let mut out = [0; 32];
+        assert_eq!(emit(&mut Writer::new(&mut out), delay, &[(0, 0)]), Ok(1));
+        let ack = parsed(&out[..13]);
+        assert_eq!(ack.delay, delay);
+        assert!(ack.delay.duration() > Duration::from_secs(1 << 40));
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_come_back(
+            low in 0..1_u64 << 61,
+            steps in prop::collection::vec((0..300_u64, 2..300_u64), 1..=32),
+        ) {
+            let mut ranges = Vec::new();
+            let mut at = low;
+            for (len, gap) in steps {
+                ranges.push((at, at + len));
+                at += len + gap;
+            }
+            ranges.reverse();
+            let next = ranges[0].1 + 1;
+            let mut out = [0; 300];
+            let mut writer = Writer::new(&mut out);
+            prop_assert_eq!(emit(&mut writer, AckDelay::default(), &ranges), Ok(ranges.len()));
+            prop_assert_eq!(collect(parsed(writer.written()), next), Ok(ranges));
+        }
+    }
+
+    fn emit(
+        writer: &mut Writer<'_>,
+        delay: AckDelay,
+        ranges: &[(u64, u64)],
+    ) -> Result<usize, Full> {
+        let ranges = ranges.iter().map(|(low, high)| (PacketNumber(*low), PacketNumber(*high)));
+        emit_ack(writer, delay, AckDelay::default(), ranges)
+    }
+
+    fn parsed(bytes: &[u8]) -> Ack<'_> {
+        let mut reader = Reader::new(bytes);
+        let Ok(Frame::Ack(ack)) = Frame::parse(&mut reader) else { panic!("{bytes:?}") };
+        assert!(reader.is_empty());
+        ack
+    }
+
+    fn collect(ack: Ack<'_>, next: u64) -> Result<Ranges, ParseError> {
+        ack.ranges(PacketNumber(next)).map(|r| r.map(|(low, high)| (low.0, high.0))).collect()
+    }
+}

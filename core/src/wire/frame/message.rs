@@ -262,3 +262,165 @@ const INCARNATION_SHIFT: u8 = 2;
 const LOW_BITS: u8 = 0b11;
 const WHOLE: u8 = 0;
 const FRAGMENT: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::frame::Frame;
+
+    #[test]
+    fn unreliable_literal_bytes() {
+        let whole = UnreliableMessage {
+            channel: ChannelId(0),
+            incarnation_low: 0,
+            fragment: None,
+            data: b"hi",
+        };
+        check(Frame::Unreliable(whole), true, b"\x80hi");
+        check(Frame::Unreliable(whole), false, b"\xa0\x02hi");
+        let other = UnreliableMessage { channel: ChannelId(7), incarnation_low: 2, ..whole };
+        check(Frame::Unreliable(other), true, b"\x98\x07hi");
+        check(Frame::Unreliable(other), false, b"\xb8\x07\x02hi");
+        let empty = UnreliableMessage { data: b"", ..whole };
+        check(Frame::Unreliable(empty), true, b"\x80");
+        check(Frame::Unreliable(empty), false, b"\xa0\x00");
+        let fragment = Some(Fragment { number: 0x0201, total: 100, offset: 98 });
+        let part = UnreliableMessage { fragment, ..other };
+        check(Frame::Unreliable(part), true, b"\x99\x07\x01\x02\x40\x64\x40\x62hi");
+        check(Frame::Unreliable(part), false, b"\xb9\x07\x01\x02\x40\x64\x40\x62\x02hi");
+    }
+
+    #[test]
+    fn reliable_literal_bytes() {
+        let range = ReliableRange {
+            channel: ChannelId(0),
+            incarnation_low: 0,
+            offset: Truncated::new(9, 1),
+            data: b"hi",
+        };
+        check(Frame::Reliable(range), true, b"\xc0\x09hi");
+        check(Frame::Reliable(range), false, b"\xe0\x09\x02hi");
+        let other = ReliableRange {
+            channel: ChannelId(1),
+            incarnation_low: 3,
+            offset: Truncated::new(0x0102_0304, 4),
+            ..range
+        };
+        check(Frame::Reliable(other), true, b"\xdf\x01\x01\x02\x03\x04hi");
+        check(Frame::Reliable(other), false, b"\xff\x01\x01\x02\x03\x04\x02hi");
+    }
+
+    #[test]
+    fn messages_that_may_not_be_are_refused() {
+        let refused: [(&[u8], ParseError); 9] = [
+            (b"\x90\x00hi", ParseError::NonMinimal),
+            (b"\x82hi", ParseError::UnknownType),
+            (b"\x83hi", ParseError::UnknownType),
+            (b"\x81\x01\x02\x05\x05", ParseError::BadValue),
+            (b"\x81\x01\x02\x05\x04hi", ParseError::BadValue),
+            (b"\xa0\x03hi", ParseError::Truncated),
+            (b"\xc0\x09", ParseError::BadValue),
+            (b"\xe0\x09\x00", ParseError::BadValue),
+            (b"\xc1\x09", ParseError::Truncated),
+        ];
+        for (bytes, error) in refused {
+            assert_eq!(Frame::parse(&mut Reader::new(bytes)), Err(error), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn data_may_follow_its_head_in_pieces() {
+        let mut out = [0; 16];
+        let mut writer = Writer::new(&mut out);
+        let head = UnreliableMessage {
+            channel: ChannelId(3),
+            incarnation_low: 0,
+            fragment: None,
+            data: &[],
+        };
+        head.emit_head(&mut writer, 5, false).unwrap();
+        writer.bytes(b"he").unwrap();
+        writer.bytes(b"llo").unwrap();
+        assert_eq!(writer.written(), b"\xb0\x03\x05hello");
+        let mut writer = Writer::new(&mut out[..2]);
+        assert_eq!(head.emit_head(&mut writer, 5, false), Err(Full));
+        assert_eq!(writer.position(), 0);
+    }
+
+    #[test]
+    fn a_short_message_costs_at_most_four_bytes() {
+        let message = UnreliableMessage {
+            channel: ChannelId(0),
+            incarnation_low: 0,
+            fragment: None,
+            data: &[],
+        };
+        assert_eq!((message.overhead(100, true), message.overhead(100, false)), (1, 3));
+        let message = UnreliableMessage { channel: ChannelId(1), ..message };
+        assert_eq!((message.overhead(100, true), message.overhead(100, false)), (2, 4));
+    }
+
+    proptest! {
+        #[test]
+        fn overhead_and_room_are_what_emit_needs(
+            channel in 0..3_u8,
+            fragment in prop::option::of((any::<u16>(), 0..1_u64 << 20, 0..1_u64 << 20)),
+            offset in any::<u32>(),
+            offset_len in 1..=4_usize,
+            room in 0..400_usize,
+            last in any::<bool>(),
+        ) {
+            let data = [0; 400];
+            let channel = ChannelId(channel);
+            let fragment =
+                fragment.map(|(number, total, offset)| Fragment { number, total, offset });
+            let mut message =
+                UnreliableMessage { channel, incarnation_low: 1, fragment, data: &[] };
+            let offset = Truncated::new(u64::from(offset), offset_len);
+            let mut range = ReliableRange { channel, incarnation_low: 1, offset, data: &[] };
+            let mut out = [0; 400];
+
+            let fits = message.data_room(room, last);
+            message.data = &data[..fits.unwrap_or(0)];
+            let mut writer = Writer::new(&mut out[..room]);
+            prop_assert_eq!(message.emit(&mut writer, last).is_ok(), fits.is_some());
+            if let Some(len) = fits {
+                prop_assert_eq!(writer.position(), message.overhead(len, last) + len);
+                message.data = &data[..len + 1];
+                let mut writer = Writer::new(&mut out[..room]);
+                prop_assert_eq!(message.emit(&mut writer, last), Err(Full));
+                prop_assert_eq!(writer.position(), 0);
+            }
+
+            let fits = range.data_room(room, last);
+            range.data = &data[..fits.unwrap_or(0)];
+            let mut writer = Writer::new(&mut out[..room]);
+            prop_assert_eq!(range.emit(&mut writer, last).is_ok(), fits.is_some());
+            if let Some(len) = fits {
+                prop_assert_eq!(writer.position(), range.overhead(len, last) + len);
+                range.data = &data[..len + 1];
+                let mut writer = Writer::new(&mut out[..room]);
+                prop_assert_eq!(range.emit(&mut writer, last), Err(Full));
+                prop_assert_eq!(writer.position(), 0);
+            }
+        }
+    }
+
+    fn check(frame: Frame<'_>, last: bool, bytes: &[u8]) {
+        let mut out = [0; 64];
+        let mut writer = Writer::new(&mut out);
+        if let Frame::Unreliable(message) = frame {
+            message.emit(&mut writer, last).unwrap();
+        } else if let Frame::Reliable(range) = frame {
+            range.emit(&mut writer, last).unwrap();
+        } else {
+            panic!("{frame} is no message");
+        }
+        assert_eq!(writer.written(), bytes, "{frame}");
+        let mut reader = Reader::new(bytes);
+        assert_eq!(Frame::parse(&mut reader), Ok(frame));
+        assert!(reader.is_empty());
+    }
+}

@@ -333,3 +333,140 @@ const PATH_CHALLENGE: u8 = 0x05;
 const PATH_RESPONSE: u8 = 0x06;
 const ROUTE_UPDATE: u8 = 0x07;
 const DISCONNECT: u8 = 0x08;
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn literal_bytes() {
+        check(Frame::Padding { len: 3 }, &[0, 0, 0]);
+        check(Frame::Ping, &[1]);
+        let open = ChannelOpen {
+            channel: ChannelId(5),
+            reliability: Reliability::Reliable,
+            incarnation: Incarnation(6),
+            credit: 0x4001,
+        };
+        check(Frame::ChannelOpen(open), &[2, 5, 1, 6, 0x80, 0, 0x40, 1]);
+        let open = ChannelOpen { reliability: Reliability::Unreliable, credit: 0, ..open };
+        check(Frame::ChannelOpen(open), &[2, 5, 0, 6, 0]);
+        let (channel, incarnation) = (ChannelId(5), Incarnation(6));
+        check(Frame::ChannelClose { channel, incarnation }, &[3, 5, 6]);
+        check(Frame::Credit { channel, incarnation, limit: 64 }, &[4, 5, 6, 0x40, 64]);
+        let (relay, nonce) = (RelayId(0x0807_0605_0403_0201), *b"abcdefgh");
+        check(
+            Frame::PathChallenge {
+                relay,
+                session: SessionId::new(9, 10),
+                nonce,
+                intent: PathIntent::Move,
+            },
+            b"\x05\x01\x02\x03\x04\x05\x06\x07\x08\x09\0\0\x0a\0\0\0abcdefgh\x01",
+        );
+        check(
+            Frame::PathResponse { relay, nonce },
+            b"\x06\x01\x02\x03\x04\x05\x06\x07\x08abcdefgh",
+        );
+        check(Frame::RouteUpdate { route: &[7, 8, 9] }, &[7, 3, 7, 8, 9]);
+        for (reason, byte) in [
+            (DisconnectReason::Application, 0),
+            (DisconnectReason::ShuttingDown, 1),
+            (DisconnectReason::ProtocolError, 2),
+            (DisconnectReason::TooManyForgeries, 3),
+        ] {
+            check(Frame::Disconnect(reason), &[8, byte]);
+        }
+    }
+
+    #[test]
+    fn values_that_may_not_be_are_refused() {
+        let refused: [(&[u8], ParseError); 12] = [
+            (&[0, 0, 1], ParseError::BadValue),
+            (&[2, 5, 2, 6, 0], ParseError::BadValue),
+            (&[2, 5, 0, 6, 1], ParseError::BadValue),
+            (&[4, 5, 6, 0x40, 63], ParseError::NonMinimal),
+            (b"\x05relay_idsessionnonce678\x02", ParseError::BadValue),
+            (&[7, 3, 7, 8], ParseError::Truncated),
+            (&[8, 4], ParseError::BadValue),
+            (&[9], ParseError::UnknownType),
+            (&[0x0f], ParseError::UnknownType),
+            (&[0x30], ParseError::UnknownType),
+            (&[0x7f], ParseError::UnknownType),
+            (&[3, 5], ParseError::Truncated),
+        ];
+        for (bytes, error) in refused {
+            assert_eq!(Frame::parse(&mut Reader::new(bytes)), Err(error), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_packet_is_a_list_of_frames_up_to_the_first_error() {
+        let frames: Vec<_> = Frames::new(&[1, 8, 0, 0x80, b'h', b'i']).collect();
+        let hi = UnreliableMessage {
+            channel: ChannelId(0),
+            incarnation_low: 0,
+            fragment: None,
+            data: b"hi",
+        };
+        let expected = [Frame::Ping, Frame::Disconnect(DisconnectReason::Application), {
+            Frame::Unreliable(hi)
+        }];
+        assert_eq!(frames, expected.map(Ok));
+        let frames: Vec<_> = Frames::new(&[1, 9, 1, 1]).collect();
+        assert_eq!(frames, [Ok(Frame::Ping), Err(ParseError::UnknownType)]);
+        assert_eq!(Frames::new(&[]).next(), None);
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_leaves_no_trace() {
+        let mut out = [0; 12];
+        let mut writer = Writer::new(&mut out);
+        Frame::Ping.emit(&mut writer).unwrap();
+        for frame in [
+            Frame::RouteUpdate { route: &[0; 10] },
+            Frame::PathResponse { relay: RelayId(1), nonce: [0; 8] },
+            Frame::Padding { len: 12 },
+        ] {
+            assert_eq!(frame.emit(&mut writer), Err(Full));
+            assert_eq!(writer.written(), [1]);
+        }
+        Frame::RouteUpdate { route: &[0; 9] }.emit(&mut writer).unwrap();
+        assert_eq!(writer.remaining(), 0);
+    }
+
+    #[test]
+    fn only_acks_and_padding_are_not_acknowledged() {
+        for (bytes, eliciting) in [
+            (&[0][..], false),
+            (&[0x10, 0, 0, 0, 0, 0], false),
+            (&[1], true),
+            (&[3, 1, 1], true),
+            (&[0x80], true),
+        ] {
+            let frame = Frames::new(bytes).next().unwrap().unwrap();
+            assert_eq!(frame.is_ack_eliciting(), eliciting, "{frame}");
+        }
+    }
+
+    #[test]
+    fn frames_are_shown_in_short() {
+        let shown: Vec<_> = Frames::new(&[1, 3, 5, 6, 0xc1, 1, 2, 3])
+            .map(|frame| frame.unwrap().to_string())
+            .collect();
+        assert_eq!(shown, ["ping", "channel-close 5.6", "reliable 0.0 at …0102 1 B"]);
+    }
+
+    fn check(frame: Frame<'_>, bytes: &[u8]) {
+        let mut out = [0xff; 64];
+        let mut writer = Writer::new(&mut out);
+        frame.emit(&mut writer).unwrap();
+        assert_eq!(writer.written(), bytes, "{frame}");
+        let mut reader = Reader::new(bytes);
+        assert_eq!(Frame::parse(&mut reader), Ok(frame));
+        assert!(reader.is_empty());
+    }
+}

@@ -375,3 +375,134 @@ const fn least_len(datagram: &[u8]) -> Result<(), ParseError> {
 }
 
 const ANOTHER_SLOT: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bind_literal_bytes() {
+        let bind = Bind { suite: Suite::AesGcm, cookie: *b"abcdefghijklmnop" };
+        let mut datagram = [0; BIND_DATAGRAM_LEN_MIN];
+        assert_eq!(bind.emit(&mut datagram), Ok(Bind::NOISE_OFFSET));
+        assert_eq!(datagram[..19], *b"\x03\x01\x01abcdefghijklmnop");
+        assert_eq!(Bind::parse(&datagram), Ok(bind));
+        assert_eq!(Bind::parse(&datagram[..279]), Err(ParseError::Truncated));
+        datagram[19..27].copy_from_slice(b"ephemera");
+        assert_eq!(echo_of(&datagram), Some(*b"ephemera"));
+        datagram[2] = 3;
+        assert_eq!(Bind::parse(&datagram), Err(ParseError::Suite));
+        datagram[1] = 9;
+        assert_eq!(Bind::parse(&datagram), Err(ParseError::Version));
+        assert_eq!(echo_of(&datagram), Some(*b"ephemera"), "a refusal can be addressed");
+        assert_eq!(echo_of(&datagram[..26]), None);
+    }
+
+    #[test]
+    fn resume_literal_bytes() {
+        let resume = Resume {
+            suite: Suite::ChaChaPoly,
+            cookie: *b"abcdefghijklmnop",
+            nonce: *b"0123456789abcdef",
+            ticket: [7; TICKET_LEN],
+        };
+        let mut datagram = [0; BIND_DATAGRAM_LEN_MIN];
+        assert_eq!(resume.emit(&mut datagram), Ok(Resume::PAYLOAD_OFFSET));
+        assert_eq!(datagram[..35], *b"\x05\x01\x02abcdefghijklmnop0123456789abcdef");
+        assert_eq!(datagram[35..131], [7; 96]);
+        assert_eq!(datagram[131..], [0; 149]);
+        assert_eq!(Resume::parse(&datagram), Ok(resume));
+        assert_eq!(Resume::parse(&datagram[..279]), Err(ParseError::Truncated));
+        assert_eq!(echo_of(&datagram), Some(*b"01234567"));
+    }
+
+    #[test]
+    fn bound_and_resumed_literal_bytes() {
+        let mut datagram = [0; Bound::LEN + 1];
+        assert_eq!(Bound { echo: *b"ephemera" }.emit(&mut datagram), Ok(Bound::NOISE_OFFSET));
+        assert_eq!(datagram[..9], *b"\x04ephemera");
+        assert_eq!(Bound::parse(&datagram[..183]), Ok(Bound { echo: *b"ephemera" }));
+        assert_eq!(Bound::parse(&datagram[..182]), Err(ParseError::Truncated));
+        assert_eq!(Bound::parse(&datagram), Err(ParseError::Trailing));
+
+        let resumed = Resumed { echo: *b"01234567", nonce: *b"relay's nonce 16" };
+        assert_eq!(resumed.emit(&mut datagram), Ok(Resumed::PAYLOAD_OFFSET));
+        assert_eq!(datagram[..25], *b"\x0601234567relay's nonce 16");
+        assert_eq!(Resumed::parse(&datagram[..167]), Ok(resumed));
+        assert_eq!(Resumed::parse(&datagram[..166]), Err(ParseError::Truncated));
+        assert_eq!(Resumed::parse(&datagram[..168]), Err(ParseError::Trailing));
+    }
+
+    #[test]
+    fn only_requests_are_echoed() {
+        let mut hello = [0; 40];
+        hello[0] = 1;
+        hello[2..10].copy_from_slice(b"12345678");
+        assert_eq!(echo_of(&hello), Some(*b"12345678"));
+        for kind in [0, 2, 4, 6, 7, 8, 0x40, 0x80] {
+            hello[0] = kind;
+            assert_eq!(echo_of(&hello), None);
+        }
+        assert_eq!(echo_of(&[]), None);
+    }
+
+    #[test]
+    fn prologue_literal_bytes() {
+        let prologue = prologue(Suite::ChaChaPoly, b"abcdefghijklmnop");
+        assert_eq!(prologue, *b"waylane hop\x01\x02abcdefghijklmnop");
+    }
+
+    #[test]
+    fn bind_payload_literal_bytes() {
+        let payload =
+            BindPayload { wanted: SessionId::new(1, 2), another_slot: true, token: b"tok" };
+        let mut out = [0xff; 14];
+        payload.emit(&mut out).unwrap();
+        assert_eq!(out, *b"\x01\x00\x00\x02\x00\x00\x00\x01\x03tok\x00\x00");
+        assert_eq!(BindPayload::parse(&out), Ok(payload));
+        assert_eq!(BindPayload::parse(&out[..11]), Err(ParseError::Truncated));
+        assert_eq!(payload.emit(&mut [0; 11]), Err(Full));
+        out[13] = 1;
+        assert_eq!(BindPayload::parse(&out), Err(ParseError::BadValue), "padding");
+        out[7] = 2;
+        assert_eq!(BindPayload::parse(&out), Err(ParseError::BadValue), "flags");
+    }
+
+    #[test]
+    fn padding_makes_requests_long_enough_and_no_longer() {
+        let short = BindPayload { wanted: SessionId::NONE, another_slot: false, token: &[] };
+        for offset in [Bind::PAYLOAD_OFFSET, Resume::PAYLOAD_OFFSET] {
+            assert_eq!(offset + short.padded_len(offset) + TAG_LEN, BIND_DATAGRAM_LEN_MIN);
+            let long = BindPayload { token: &[1; 300], ..short };
+            assert_eq!(long.padded_len(offset), 7 + 1 + 2 + 300);
+        }
+    }
+
+    #[test]
+    fn bound_payload_literal_bytes() {
+        let payload = BoundPayload {
+            session: SessionId::new(1, 2),
+            lifetime_s: 60,
+            keep_alive_s: 15,
+            address: "192.0.2.1:4433".parse().unwrap(),
+            ticket: [7; TICKET_LEN],
+        };
+        let mut out = [0; BoundPayload::LEN];
+        assert_eq!(payload.emit(&mut out), Ok(126));
+        let front = [
+            1, 0, 0, 2, 0, 0, 0, 60, 0, 15, 0, 4, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0x51, 0x11,
+        ];
+        assert_eq!(out[..30], front);
+        assert_eq!(out[30..], [7; 96]);
+        assert_eq!(BoundPayload::parse(&out), Ok(payload));
+        assert_eq!(BoundPayload::parse(&out[..125]), Err(ParseError::Truncated));
+        out[16] = 1;
+        assert_eq!(BoundPayload::parse(&out), Err(ParseError::BadValue), "IPv4 and more");
+        out[11] = 6;
+        let address = "[c000:201:100::]:4433".parse().unwrap();
+        assert_eq!(BoundPayload::parse(&out), Ok(BoundPayload { address, ..payload }));
+        out[11] = 5;
+        assert_eq!(BoundPayload::parse(&out), Err(ParseError::BadValue), "family");
+    }
+}

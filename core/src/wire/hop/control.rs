@@ -146,3 +146,43 @@ const DRAIN: u8 = 3;
 const UNBIND: u8 = 4;
 const SESSION_REPLACED: u8 = 5;
 const EXPIRED: u8 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_literal_bytes() {
+        let control = Control { session: SessionId::new(1, 2), counter: 0x0403_0201 };
+        let mut datagram = [0; Control::PAYLOAD_OFFSET + 1 + TAG_LEN];
+        assert_eq!(control.emit(&mut datagram), Ok(Control::PAYLOAD_OFFSET));
+        assert_eq!(datagram[..12], [8, 1, 0, 0, 2, 0, 0, 0, 1, 2, 3, 4]);
+        assert_eq!(Control::parse(&datagram), Ok(control));
+        assert_eq!(Control::parse(&datagram[..28]), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn message_literal_bytes() {
+        let messages: [(ControlMessage, &[u8]); 6] = [
+            (ControlMessage::KeepAlive { time: 0x0403_0201 }, &[1, 1, 2, 3, 4]),
+            (ControlMessage::KeepAliveAck { time: 5 }, &[2, 5, 0, 0, 0]),
+            (ControlMessage::Drain { left_s: 0x0201 }, &[3, 1, 2]),
+            (ControlMessage::Unbind, &[4]),
+            (ControlMessage::SessionReplaced, &[5]),
+            (ControlMessage::Expired, &[6]),
+        ];
+        for (message, bytes) in messages {
+            let mut out = [0; ControlMessage::LEN_MAX];
+            let len = message.emit(&mut out).unwrap();
+            assert_eq!(&out[..len], bytes);
+            assert_eq!(ControlMessage::parse(bytes), Ok(message));
+            assert_eq!(message.emit(&mut out[..len - 1]), Err(Full));
+            let long = [bytes, &[0]].concat();
+            assert_eq!(ControlMessage::parse(&long), Err(ParseError::Trailing));
+            let short = &bytes[..bytes.len() - 1];
+            assert_eq!(ControlMessage::parse(short), Err(ParseError::Truncated));
+        }
+        assert_eq!(ControlMessage::parse(&[0]), Err(ParseError::UnknownType));
+        assert_eq!(ControlMessage::parse(&[7]), Err(ParseError::UnknownType));
+    }
+}

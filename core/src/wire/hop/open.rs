@@ -290,3 +290,85 @@ const fn exact_len(datagram: &[u8], len: usize) -> Result<(), ParseError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::DATAGRAM_LEN_MAX;
+
+    #[test]
+    fn hello_literal_bytes() {
+        let hello = Hello { nonce: *b"12345678" };
+        let mut out = [0xff; 64];
+        assert_eq!(hello.emit(&mut out), Ok(40));
+        assert_eq!(out[..10], *b"\x01\x0112345678");
+        assert_eq!(out[10..40], [0; 30]);
+        assert_eq!(Hello::parse(&out[..40]), Ok(hello));
+        assert_eq!(Hello::parse(&out[..39]), Err(ParseError::Truncated));
+        assert_eq!(Hello::parse(&out[..41]), Err(ParseError::Trailing));
+        out[39] = 1;
+        assert_eq!(Hello::parse(&out[..40]), Err(ParseError::BadValue));
+        out[1] = 2;
+        assert_eq!(Hello::parse(&out[..40]), Err(ParseError::Version));
+    }
+
+    #[test]
+    fn cookie_literal_bytes() {
+        let reply = CookieReply { nonce: *b"12345678", cookie: *b"abcdefghijklmnop" };
+        let mut out = [0; CookieReply::LEN];
+        assert_eq!(reply.emit(&mut out), Ok(25));
+        assert_eq!(out, *b"\x0212345678abcdefghijklmnop");
+        assert_eq!(CookieReply::parse(&out), Ok(reply));
+        assert_eq!(CookieReply::parse(&out[..24]), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn refused_literal_bytes() {
+        let mut out = [0; Refused::LEN];
+        for reason in 1..=8 {
+            let bytes = [7, 1, 2, 3, 4, 5, 6, 7, 8, reason];
+            let refused = Refused::parse(&bytes).unwrap();
+            assert_eq!(refused.emit(&mut out), Ok(10));
+            assert_eq!(out, bytes);
+        }
+        assert_eq!(RefusedReason::Full as u8, 4);
+        assert_eq!(RefusedReason::Malformed as u8, 8);
+        for reason in [0, 9] {
+            let bytes = [7, 1, 2, 3, 4, 5, 6, 7, 8, reason];
+            assert_eq!(Refused::parse(&bytes), Err(ParseError::BadValue));
+        }
+    }
+
+    #[test]
+    fn not_bound_literal_bytes() {
+        let hint = NotBound { echo: *b"0123456789abcdef", cookie: *b"abcdefghijklmnop" };
+        let mut out = [0; NotBound::LEN];
+        assert_eq!(hint.emit(&mut out), Ok(33));
+        assert_eq!(out, *b"\x090123456789abcdefabcdefghijklmnop");
+        assert_eq!(NotBound::parse(&out), Ok(hint));
+    }
+
+    #[test]
+    fn probe_literal_bytes() {
+        for (reply, first) in [(false, 0x0a), (true, 0x0b)] {
+            let probe = Probe { reply, nonce: *b"12345678" };
+            let mut out = [0xff; 40];
+            assert_eq!(probe.emit(&mut out), Ok(32));
+            assert_eq!((out[0], &out[1..9]), (first, &b"12345678"[..]));
+            assert_eq!(out[9..32], [0; 23]);
+            assert_eq!(Probe::parse(&out[..32]), Ok(probe));
+            assert_eq!(Probe::parse(&out[..33]), Err(ParseError::Trailing));
+            out[31] = 1;
+            assert_eq!(Probe::parse(&out[..32]), Err(ParseError::BadValue));
+        }
+    }
+
+    #[test]
+    fn no_reply_is_longer_than_what_it_answers() {
+        use crate::wire::hop::{BIND_DATAGRAM_LEN_MIN, Bound, Resumed};
+        const { assert!(CookieReply::LEN <= Hello::LEN && Refused::LEN <= Hello::LEN) };
+        const { assert!(Bound::LEN <= BIND_DATAGRAM_LEN_MIN) };
+        const { assert!(Resumed::LEN <= BIND_DATAGRAM_LEN_MIN) };
+        const { assert!(BIND_DATAGRAM_LEN_MIN <= DATAGRAM_LEN_MAX) };
+    }
+}
