@@ -1,0 +1,126 @@
+//! A relay's settings.
+
+use core::time::Duration;
+
+use super::budget::Budget;
+use super::limiter::{AnswerRates, Rate};
+use super::memory::RelayLimits;
+use crate::id::PublicKey;
+use crate::wire::hop::RefusedReason;
+
+/// A relay's settings; [`Default`] is what the documentation promises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RelayConfig {
+    /// Sizes of the tables.
+    pub limits: RelayLimits,
+    /// What each sender may send.
+    pub budget: Budget,
+    /// How long a session lasts without a keep-alive; whole seconds, up to 65,535.
+    pub lifetime: Duration,
+    /// How often peers are asked to send one; whole seconds.
+    pub keep_alive: Duration,
+    /// How long a ticket can be used.
+    pub ticket_lifetime: Duration,
+    /// Hints, refusals and probe replies.
+    pub answers: AnswerRates,
+    /// Binds by handshake: each costs four scalar multiplications.
+    pub binds: AnswerRates,
+    /// The wall clock at [`Control::new`](super::Control::new), for the expiry of tickets.
+    pub unix_seconds_at_start: u64,
+    /// Who may bind.
+    pub admission: Admission,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self {
+            limits: RelayLimits::default(),
+            budget: Budget::default(),
+            lifetime: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(15),
+            ticket_lifetime: Duration::from_secs(24 * 60 * 60),
+            answers: AnswerRates {
+                total: Rate { per_second: 20_000, burst: 20_000 },
+                per_prefix: Rate { per_second: 500, burst: 1000 },
+            },
+            binds: AnswerRates {
+                total: Rate { per_second: 1000, burst: 2000 },
+                per_prefix: Rate { per_second: 200, burst: 500 },
+            },
+            unix_seconds_at_start: 0,
+            admission: Admission::Open,
+        }
+    }
+}
+
+/// Who may bind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Admission {
+    /// Everybody who proves a key; tokens are ignored.
+    Open,
+}
+
+impl Admission {
+    /// Whether `peer`, who showed `token`, may have a session.
+    ///
+    /// # Errors
+    /// What the peer is told.
+    pub const fn admit(self, token: &[u8], peer: &PublicKey) -> Result<(), RefusedReason> {
+        let (Self::Open, _, _) = (self, token, peer);
+        Ok(())
+    }
+}
+
+/// Why a [`RelayConfig`] or the memory lent for it does not serve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RelayConfigError {
+    /// [`RelayLimits::sessions`] is not between 8 and 2²⁴ − 1.
+    Sessions,
+    /// [`RelayLimits::pending`] is not between 1 and 65,535.
+    Pending,
+    /// The budget is smaller than one datagram, or rate × burst does not fit 32 bits.
+    Budget,
+    /// `keep_alive` is below a second, or `lifetime` below `keep_alive` or above 65,535 seconds.
+    Lifetime,
+    /// A lent slice has another length than the limits ask for.
+    Memory,
+}
+
+impl core::fmt::Display for RelayConfigError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Sessions => "sessions must be between 8 and 16777215",
+            Self::Pending => "pending must be between 1 and 65535",
+            Self::Budget => {
+                "the budget must hold one datagram, and rate times burst must fit 32 bits"
+            }
+            Self::Lifetime => {
+                "keep-alive must be at least 1 s, lifetime at least that and at most 65535 s"
+            }
+            Self::Memory => "the memory lent does not have the lengths the limits ask for",
+        })
+    }
+}
+
+impl core::error::Error for RelayConfigError {}
+
+impl RelayConfig {
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    /// Which of them does not.
+    pub fn check(&self) -> Result<(), RelayConfigError> {
+        self.limits.check()?;
+        if !self.budget.is_valid() {
+            return Err(RelayConfigError::Budget);
+        }
+        let longest = Duration::from_secs(u64::from(u16::MAX));
+        let in_order = self.keep_alive <= self.lifetime && self.lifetime <= longest;
+        if self.keep_alive < Duration::from_secs(1) || !in_order {
+            return Err(RelayConfigError::Lifetime);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! Binds that were answered and wait for the first control datagram under their keys.
+
+use super::address::Address;
+use super::list::{Linked, Links};
+use super::sessions::KeyHash;
+use crate::crypto::{Secret, Suite};
+use crate::time::Instant;
+use crate::wire::hop::Bound;
+
+/// One answered bind; after its proof, for a moment, the keys and address it replaced.
+pub struct Pending {
+    links: Links,
+    pub(crate) slot: u32,
+    pub(crate) tag: u32,
+    pub(crate) key: KeyHash,
+    pub(crate) address: Address,
+    pub(crate) keys: HopKeys,
+    /// Next counter under `keys`, of a farewell.
+    pub(crate) counter: u32,
+    pub(crate) until: Instant,
+    /// The first 16 bytes of the request's `e` or nonce: the same request again gets the same
+    /// reply, without Diffie–Hellman and without new keys.
+    pub(crate) request: [u8; 16],
+    reply: [u8; ANSWER_MAX],
+    reply_len: usize,
+}
+
+/// A session's keys towards its peer.
+#[derive(Clone)]
+pub(crate) struct HopKeys {
+    pub(crate) suite: Suite,
+    pub(crate) open: Secret,
+    pub(crate) seal: Secret,
+}
+
+impl HopKeys {
+    pub(crate) const NONE: Self =
+        Self { suite: Suite::ChaChaPoly, open: Secret([0; 32]), seal: Secret([0; 32]) };
+}
+
+impl Pending {
+    /// A free entry.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            links: Links::NONE,
+            slot: 0,
+            tag: 0,
+            key: KeyHash::NONE,
+            address: Address { words: [0; 4], family_port: 0 },
+            keys: HopKeys::NONE,
+            counter: 0,
+            until: Instant::ZERO,
+            request: [0; 16],
+            reply: [0; ANSWER_MAX],
+            reply_len: 0,
+        }
+    }
+
+    /// The reply that was sent.
+    pub(crate) fn reply(&self) -> &[u8] {
+        self.reply.get(..self.reply_len).unwrap_or_default()
+    }
+
+    /// Keeps `reply` for a repeated request.
+    pub(crate) fn keep_reply(&mut self, reply: &[u8]) {
+        self.reply_len = 0;
+        if let Some(kept) = self.reply.get_mut(..reply.len()) {
+            kept.copy_from_slice(reply);
+            self.reply_len = reply.len();
+        }
+    }
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Linked for Pending {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// A Bound is longer than a Resumed.
+pub(crate) const ANSWER_MAX: usize = Bound::LEN;

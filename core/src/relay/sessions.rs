@@ -1,0 +1,387 @@
+//! The owner's half of the sessions: one entry per slot, and the slots' states.
+
+use core::time::Duration;
+
+use super::index::scale;
+use super::list::{Linked, Links, List, NIL};
+use super::pending::HopKeys;
+use crate::crypto::{Secret, Suite};
+use crate::time::Instant;
+
+/// The owner's half of one slot.
+pub struct Session {
+    open: Secret,
+    seal: Secret,
+    /// Whose slot this is (while it is not free).
+    pub(crate) key: KeyHash,
+    /// First slot whose key falls into the bucket with this slot's number.
+    chain_head: u32,
+    /// Next slot in this slot's own key chain.
+    chain_next: u32,
+    received: Window,
+    sent: u32,
+    /// When the session ends unless it is kept alive, in [`Slots`]' seconds.
+    deadline: u32,
+    links: Links,
+    /// Index + 1 of the bind that waits for its proof here (0: none).
+    pending: u16,
+    pub(crate) state: State,
+    suite: Suite,
+}
+
+/// What a slot is used for; each but `Live` has a list of its own or the pending bind's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum State {
+    Free,
+    /// Given to a key whose bind is not proven yet.
+    Reserved,
+    Live,
+    /// Ended by silence; the peer is still to be told.
+    Expired,
+    /// Ended by another bind of the same key; the peer is still to be told.
+    Replaced,
+}
+
+impl Session {
+    /// A free slot.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            open: Secret([0; 32]),
+            seal: Secret([0; 32]),
+            key: KeyHash::NONE,
+            chain_head: NIL,
+            chain_next: NIL,
+            received: Window::NEW,
+            sent: 0,
+            deadline: 0,
+            links: Links::NONE,
+            pending: 0,
+            state: State::Free,
+            suite: Suite::ChaChaPoly,
+        }
+    }
+
+    pub(crate) fn keys(&self) -> HopKeys {
+        HopKeys { suite: self.suite, open: self.open.clone(), seal: self.seal.clone() }
+    }
+
+    /// New keys: both directions count from 0 again.
+    pub(crate) fn set_keys(&mut self, keys: &HopKeys) {
+        self.open = keys.open.clone();
+        self.seal = keys.seal.clone();
+        self.suite = keys.suite;
+        self.received = Window::NEW;
+        self.sent = 0;
+    }
+
+    pub(crate) fn is_new(&self, counter: u32) -> bool {
+        self.received.is_new(counter)
+    }
+
+    pub(crate) fn mark(&mut self, counter: u32) {
+        self.received.mark(counter);
+    }
+
+    /// The counter for the next control datagram to the peer; `None` when there is none left.
+    pub(crate) fn next_counter(&mut self) -> Option<u32> {
+        let counter = self.sent;
+        self.sent = counter.checked_add(1)?;
+        Some(counter)
+    }
+
+    pub(crate) fn pending(&self) -> Option<u32> {
+        u32::from(self.pending).checked_sub(1)
+    }
+
+    pub(crate) fn set_pending(&mut self, pending: Option<u32>) {
+        // Limits keep indices below 65,535.
+        self.pending = pending.map_or(0, |index| (index + 1) as u16);
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Linked for Session {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// A peer's public key as the table keeps it: a keyed hash, too long to be met by chance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct KeyHash(pub(crate) [u32; 3]);
+
+impl KeyHash {
+    pub(crate) const NONE: Self = Self([0; 3]);
+}
+
+/// The 32 control counters up to the largest seen, in 8 bytes: a control datagram comes every 15
+/// seconds, and a session has no room for more.
+#[derive(Clone, Copy)]
+struct Window {
+    /// One more than the largest number seen.
+    end: u32,
+    /// Bit n: number `end − 1 − n` was seen.
+    seen: u32,
+}
+
+impl Window {
+    const NEW: Self = Self { end: 0, seen: 0 };
+
+    fn is_new(self, counter: u32) -> bool {
+        match self.end.checked_sub(counter) {
+            // The last number of all cannot be marked, so it is never new.
+            None | Some(0) => counter != u32::MAX,
+            Some(age) => self.seen.checked_shr(age - 1).is_some_and(|seen| seen & 1 == 0),
+        }
+    }
+
+    fn mark(&mut self, counter: u32) {
+        match self.end.checked_sub(counter) {
+            None | Some(0) => {
+                let ahead = counter.saturating_add(1) - self.end;
+                self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
+                self.end = counter.saturating_add(1);
+            }
+            Some(age) => self.seen |= 1u32.checked_shl(age - 1).unwrap_or(0),
+        }
+    }
+}
+
+/// Which slots are free, live or ending, and which belong to a key.
+pub(crate) struct Slots {
+    started: Instant,
+    lifetime: Duration,
+    /// Slots from here on are the reserved part.
+    reserved_from: u32,
+    /// New peers get ordinary slots from this moment on.
+    ordinary_from: Instant,
+    free_ordinary: List,
+    free_reserved: List,
+    /// Live sessions by deadline: all have the same lifetime, so the newest is always last.
+    live: List,
+    ending: List,
+    pub(crate) live_count: u32,
+}
+
+impl Slots {
+    /// All of `sessions` free. Until `reserve_for` has passed, new keys get slots of the last
+    /// eighth only: the others wait for the peers that held them before a restart.
+    pub(crate) fn new(
+        now: Instant,
+        lifetime: Duration,
+        reserve_for: Duration,
+        sessions: &mut [Session],
+    ) -> Self {
+        let length = sessions.len() as u32;
+        let mut slots = Self {
+            started: now,
+            lifetime,
+            reserved_from: length - length / RESERVED_PART,
+            ordinary_from: now + reserve_for,
+            free_ordinary: List::EMPTY,
+            free_reserved: List::EMPTY,
+            live: List::EMPTY,
+            ending: List::EMPTY,
+            live_count: 0,
+        };
+        sessions.fill_with(Session::new);
+        for slot in 0..length {
+            slots.free_list(slot).push_back(sessions, slot);
+        }
+        slots
+    }
+
+    /// The slots of `key`, in whatever state.
+    pub(crate) fn of_key<'s>(
+        &self,
+        sessions: &'s [Session],
+        key: KeyHash,
+    ) -> impl Iterator<Item = u32> + use<'s> {
+        let head = sessions.get(chain(sessions, key)).map_or(NIL, |s| s.chain_head);
+        let next = move |slot: &u32| {
+            sessions.get(*slot as usize).map(|s| s.chain_next).filter(|&n| n != NIL)
+        };
+        core::iter::successors(Some(head).filter(|&n| n != NIL), next)
+            .filter(move |&slot| sessions.get(slot as usize).is_some_and(|s| s.key == key))
+    }
+
+    /// A free slot for a key that asks for none in particular: the one longest free.
+    pub(crate) fn pick(&self, now: Instant) -> Option<u32> {
+        if now < self.ordinary_from {
+            return self.free_reserved.front();
+        }
+        self.free_ordinary.front().or(self.free_reserved.front())
+    }
+
+    /// Gives the free `slot` to `key`.
+    pub(crate) fn reserve(&mut self, sessions: &mut [Session], slot: u32, key: KeyHash) {
+        self.free_list(slot).remove(sessions, slot);
+        let bucket = chain(sessions, key);
+        let head =
+            sessions.get_mut(bucket).map_or(NIL, |s| core::mem::replace(&mut s.chain_head, slot));
+        if let Some(session) = sessions.get_mut(slot as usize) {
+            session.key = key;
+            session.chain_next = head;
+            session.state = State::Reserved;
+        }
+    }
+
+    /// Makes the reserved or live `slot` live until its lifetime has passed from now.
+    pub(crate) fn keep_alive(&mut self, now: Instant, sessions: &mut [Session], slot: u32) {
+        let deadline = self.seconds_up(now + self.lifetime);
+        let Some(session) = sessions.get_mut(slot as usize) else { return };
+        session.deadline = deadline;
+        if session.state == State::Live {
+            self.live.remove(sessions, slot);
+        } else {
+            session.state = State::Live;
+            self.live_count += 1;
+        }
+        self.live.push_back(sessions, slot);
+    }
+
+    /// The live session that has been silent for its whole lifetime, if there is one.
+    pub(crate) fn silent(&self, now: Instant, sessions: &[Session]) -> Option<u32> {
+        let slot = self.live.front()?;
+        (self.deadline(sessions)? <= now).then_some(slot)
+    }
+
+    /// When the first live session's lifetime is over.
+    pub(crate) fn deadline(&self, sessions: &[Session]) -> Option<Instant> {
+        let session = sessions.get(self.live.front()? as usize)?;
+        Some(self.started + Duration::from_secs(u64::from(session.deadline)))
+    }
+
+    /// Ends the live `slot`; `farewell` says what its peer is still to be told.
+    pub(crate) fn end(&mut self, sessions: &mut [Session], slot: u32, farewell: Option<State>) {
+        self.live.remove(sessions, slot);
+        self.live_count -= 1;
+        match farewell {
+            Some(state) => {
+                if let Some(session) = sessions.get_mut(slot as usize) {
+                    session.state = state;
+                }
+                self.ending.push_back(sessions, slot);
+            }
+            None => self.release(sessions, slot),
+        }
+    }
+
+    /// The first slot whose peer is still to be told that its session has ended.
+    pub(crate) fn ending(&self) -> Option<u32> {
+        self.ending.front()
+    }
+
+    /// Frees the ending `slot`.
+    pub(crate) fn forget(&mut self, sessions: &mut [Session], slot: u32) {
+        self.ending.remove(sessions, slot);
+        self.release(sessions, slot);
+    }
+
+    /// Frees a slot that stands in no list.
+    pub(crate) fn release(&mut self, sessions: &mut [Session], slot: u32) {
+        let Some(key) = sessions.get(slot as usize).map(|s| s.key) else { return };
+        self.unchain(sessions, slot, key);
+        if let Some(session) = sessions.get_mut(slot as usize) {
+            session.set_keys(&HopKeys::NONE);
+            session.key = KeyHash::NONE;
+            session.state = State::Free;
+        }
+        self.free_list(slot).push_back(sessions, slot);
+    }
+
+    fn unchain(&self, sessions: &mut [Session], slot: u32, key: KeyHash) {
+        let next = sessions
+            .get_mut(slot as usize)
+            .map_or(NIL, |s| core::mem::replace(&mut s.chain_next, NIL));
+        let bucket = chain(sessions, key);
+        let Some(head) = sessions.get_mut(bucket) else { return };
+        if head.chain_head == slot {
+            head.chain_head = next;
+            return;
+        }
+        let mut at = head.chain_head;
+        while let Some(session) = sessions.get_mut(at as usize) {
+            if session.chain_next == slot {
+                session.chain_next = next;
+                return;
+            }
+            at = session.chain_next;
+        }
+    }
+
+    fn free_list(&mut self, slot: u32) -> &mut List {
+        if slot < self.reserved_from { &mut self.free_ordinary } else { &mut self.free_reserved }
+    }
+
+    /// Whole seconds from the start to `at`, rounded up: a session never ends early.
+    fn seconds_up(&self, at: Instant) -> u32 {
+        u32::try_from(at.since(self.started).as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The bucket of `key`'s chain.
+fn chain(sessions: &[Session], KeyHash([word, ..]): KeyHash) -> usize {
+    scale(word, sessions.len())
+}
+
+/// One slot in eight is of the reserved part.
+const RESERVED_PART: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::relay::SESSION_BYTES;
+
+    #[test]
+    fn a_session_costs_at_most_192_bytes() {
+        // 104 and the timer links' 8.
+        assert!(size_of::<Session>() <= 104 + 8, "{}", size_of::<Session>());
+        assert!(SESSION_BYTES <= 192, "{SESSION_BYTES}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_window_agrees_with_a_set(steps in prop::collection::vec(-40i64..40, 1..200)) {
+            let mut window = Window::NEW;
+            let mut seen = HashSet::new();
+            let mut largest = 0i64;
+            for step in steps {
+                let counter = (largest + step).max(0);
+                let new = !seen.contains(&counter) && (seen.is_empty() || counter > largest - 32);
+                prop_assert_eq!(window.is_new(counter as u32), new);
+                if new {
+                    window.mark(counter as u32);
+                    seen.insert(counter);
+                    largest = largest.max(counter);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_counter_is_never_new() {
+        let mut window = Window::NEW;
+        assert!(!window.is_new(u32::MAX));
+        assert!(window.is_new(u32::MAX - 1));
+        window.mark(u32::MAX - 1);
+        assert!(!window.is_new(u32::MAX - 1));
+        assert!(!window.is_new(u32::MAX));
+        assert!(window.is_new(u32::MAX - 2));
+    }
+}
