@@ -11,10 +11,10 @@ use super::hash::HashKey;
 use super::index::AddressIndex;
 use super::limiter::Limiter;
 use super::memory::Memory;
-use super::pending::{ANSWER_MAX, HopKeys, Pending};
+use super::pending::{ANSWER_MAX, HopKeys};
 use super::registry::{Lists, Proven, Registry};
 use super::secrets::Secrets;
-use super::sessions::{Session, Slots, State};
+use super::sessions::{Slots, State};
 use crate::crypto::{Crypto, Secret, TAG_LEN};
 use crate::id::{PublicKey, SessionId};
 use crate::noise::KeyPair;
@@ -635,6 +635,3 @@ const DRAINS_AT_ONCE: u32 = 64;
 const DRAIN_TICK: Duration = Duration::from_millis(1);
 /// Slots looked at for the next peer to be told.
 const DRAIN_SCAN: u32 = 4096;
-
-// The owner's types that its memory is made of.
-const _: () = assert!(size_of::<Session>() <= 112 && size_of::<Pending>() <= 448);

@@ -151,3 +151,74 @@ pub(crate) fn scale(hash: u32, length: usize) -> usize {
 pub(crate) const BUCKET: usize = 8;
 /// An odd number that spreads the fingerprint's bits over the second bucket's number.
 const SECOND_BUCKET: u32 = 0x9e37_79b1;
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+    use std::collections::HashMap;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::relay::{Budget, RelayLimits};
+
+    /// Few enough that steps meet the same one again, of both families.
+    fn address(n: u16) -> Address {
+        let v6 = [0x2001, 0xdb8, 0, n, 0, 0, 0, 1];
+        let either = [SocketAddr::from(([192, 0, 2, n as u8], 9)), SocketAddr::from((v6, 9))];
+        either[usize::from(n % 2)].into()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_map(steps in prop::collection::vec((0u8..3, 0u16..200, 0u32..64), 0..600)) {
+            let hot: Vec<HotEntry> = (0..64).map(|_| HotEntry::new()).collect();
+            let buckets: Vec<IndexBucket> = (0..16).map(|_| IndexBucket::new()).collect();
+            let index = AddressIndex { buckets: &buckets, key: HashKey::from_bytes([3; 16]) };
+            let mut model: HashMap<u16, u32> = HashMap::new();
+            for (step, n, slot) in steps {
+                let held_by = model.iter().find(|&(_, &s)| s == slot).map(|(&n, _)| n);
+                match (step, held_by) {
+                    (0, None) if !model.contains_key(&n) => {
+                        prop_assert!(index.insert(address(n), slot));
+                        hot[slot as usize].publish(0, 1, address(n), &Budget::default());
+                        model.insert(n, slot);
+                    }
+                    (1, Some(held)) => {
+                        hot[slot as usize].retire();
+                        index.remove(address(held), slot);
+                        model.remove(&held);
+                    }
+                    (2, Some(held)) if !model.contains_key(&n) => {
+                        prop_assert!(index.insert(address(n), slot));
+                        hot[slot as usize].move_to(address(n));
+                        index.remove(address(held), slot);
+                        model.remove(&held);
+                        model.insert(n, slot);
+                    }
+                    _ => {}
+                }
+                let found = index.find(&hot, address(n)).map(|(slot, _)| slot);
+                prop_assert_eq!(found, model.get(&n).copied());
+            }
+            for n in 0..200 {
+                let found = index.find(&hot, address(n)).map(|(slot, _)| slot);
+                prop_assert_eq!(found, model.get(&n).copied());
+            }
+        }
+    }
+
+    #[test]
+    fn holds_as_many_addresses_as_there_are_sessions() {
+        let sessions = 20_000;
+        let limits = RelayLimits { sessions, pending: 1 };
+        let buckets: Vec<IndexBucket> =
+            (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect();
+        let index = AddressIndex { buckets: &buckets, key: HashKey::from_bytes([3; 16]) };
+        for slot in 0..sessions {
+            let address = SocketAddr::from(([10, 0, (slot >> 8) as u8, slot as u8], 4433));
+            assert!(index.insert(address.into(), slot), "slot {slot}");
+        }
+    }
+}
