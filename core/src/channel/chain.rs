@@ -1,0 +1,324 @@
+//! A stretch of bytes at growing offsets, kept in linked blocks.
+
+use core::fmt;
+
+use crate::pool::{Item, NONE, Pool};
+
+/// 512 bytes of a pool for message bytes.
+#[derive(Clone)]
+#[repr(C)]
+pub struct Block {
+    next: u32,
+    data: [u8; BLOCK_DATA],
+}
+
+impl Block {
+    /// A block without content.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { next: NONE, data: [0; BLOCK_DATA] }
+    }
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl Item for Block {
+    fn link(&self) -> u32 {
+        self.next
+    }
+
+    fn set_link(&mut self, link: u32) {
+        self.next = link;
+    }
+}
+
+/// Blocks that hold the bytes from `base` to `limit()`; `base` is a multiple of [`BLOCK_DATA`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain {
+    base: u64,
+    /// Offset of the first byte of the block `cursor`, which is where the last walk ended: bulk
+    /// data is written and read in order, so the next one mostly begins there.
+    cursor_base: u64,
+    cursor: u32,
+    head: u32,
+    tail: u32,
+    blocks: u32,
+}
+
+impl Chain {
+    pub(super) const fn new() -> Self {
+        Self { base: 0, cursor_base: 0, cursor: NONE, head: NONE, tail: NONE, blocks: 0 }
+    }
+
+    /// End of what the blocks cover.
+    pub(super) const fn limit(&self) -> u64 {
+        self.base + self.blocks as u64 * BLOCK_DATA as u64
+    }
+
+    pub(super) const fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    pub(super) const fn head(&self) -> u32 {
+        self.head
+    }
+
+    /// Blocks to add so that everything below `end` is covered.
+    pub(super) const fn blocks_missing(&self, end: u64) -> u64 {
+        end.saturating_sub(self.limit()).div_ceil(BLOCK_DATA as u64)
+    }
+
+    /// Adds blocks until everything below `end` is covered; `false` if the pool ran out.
+    pub(super) fn extend(&mut self, pool: &mut Pool<'_, Block>, end: u64) -> bool {
+        while self.limit() < end {
+            let Some(block) = pool.take() else { return false };
+            if self.tail == NONE {
+                self.head = block;
+            } else {
+                pool[self.tail].next = block;
+            }
+            self.tail = block;
+            self.blocks += 1;
+        }
+        true
+    }
+
+    /// Appends all of `other`'s blocks and leaves it empty.
+    pub(super) fn append(&mut self, pool: &mut Pool<'_, Block>, other: &mut Self) {
+        if other.head == NONE {
+            return;
+        }
+        if self.tail == NONE {
+            self.head = other.head;
+        } else {
+            pool[self.tail].next = other.head;
+        }
+        self.tail = other.tail;
+        self.blocks += other.blocks;
+        *other = Self::new();
+    }
+
+    /// Copies `bytes` to `offset`; the blocks must cover them.
+    pub(super) fn write(&mut self, pool: &mut Pool<'_, Block>, mut offset: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (block, at) = self.seek(pool, offset);
+            let room = &mut pool[block].data[at..];
+            let (now, rest) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            offset += now.len() as u64;
+            bytes = rest;
+        }
+    }
+
+    /// Hands `len` bytes from `offset` to `sink` in chunks; the blocks must cover them.
+    pub(super) fn read(
+        &mut self,
+        pool: &Pool<'_, Block>,
+        mut offset: u64,
+        mut len: usize,
+        mut sink: impl FnMut(&[u8]),
+    ) {
+        while len > 0 {
+            let (block, at) = self.seek(pool, offset);
+            let chunk = &pool[block].data[at..];
+            let chunk = &chunk[..chunk.len().min(len)];
+            sink(chunk);
+            offset += chunk.len() as u64;
+            len -= chunk.len();
+        }
+    }
+
+    /// Copies what is at `offset` to `out`; the blocks must cover it.
+    pub(super) fn copy_to(&mut self, pool: &Pool<'_, Block>, offset: u64, out: &mut [u8]) {
+        let mut at = 0;
+        self.read(pool, offset, out.len(), |chunk| {
+            out[at..at + chunk.len()].copy_from_slice(chunk);
+            at += chunk.len();
+        });
+    }
+
+    /// The block that holds `offset`, and where in it; the blocks must cover it.
+    pub(super) fn seek(&mut self, pool: &Pool<'_, Block>, offset: u64) -> (u32, usize) {
+        let (mut block, mut base) = if self.cursor != NONE && self.cursor_base <= offset {
+            (self.cursor, self.cursor_base)
+        } else {
+            (self.head, self.base)
+        };
+        while offset - base >= BLOCK_DATA as u64 {
+            block = pool[block].next;
+            base += BLOCK_DATA as u64;
+        }
+        // A look back (a range sent again) does not move the cursor: the next walk is likely to
+        // go on with what is new.
+        if self.cursor == NONE || base >= self.cursor_base {
+            (self.cursor, self.cursor_base) = (block, base);
+        }
+        (block, (offset - base) as usize)
+    }
+
+    /// Frees the blocks that hold nothing at or above `offset`; returns how many.
+    pub(super) fn release_to(&mut self, pool: &mut Pool<'_, Block>, offset: u64) -> u32 {
+        let mut freed = 0;
+        while self.head != NONE && self.base + BLOCK_DATA as u64 <= offset {
+            let block = self.head;
+            self.head = pool[block].next;
+            if self.cursor == block {
+                self.cursor = NONE;
+            }
+            pool.give(block);
+            self.base += BLOCK_DATA as u64;
+            self.blocks -= 1;
+            freed += 1;
+        }
+        if self.head == NONE {
+            self.tail = NONE;
+        }
+        freed
+    }
+
+    /// Frees all blocks; returns how many.
+    pub(super) fn clear(&mut self, pool: &mut Pool<'_, Block>) -> u32 {
+        self.release_to(pool, u64::MAX)
+    }
+}
+
+/// A received message, in the pool's blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    blocks: &'a [Block],
+    block: u32,
+    at: usize,
+    len: usize,
+}
+
+impl<'a> Payload<'a> {
+    /// The `len` bytes that begin at byte `at` of `block`.
+    pub(super) const fn new(blocks: &'a [Block], block: u32, at: usize, len: usize) -> Self {
+        Self { blocks, block, at, len }
+    }
+
+    /// Bytes in the message.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the message has no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The message's bytes, piece by piece.
+    #[must_use]
+    pub const fn chunks(&self) -> Chunks<'a> {
+        Chunks { rest: *self }
+    }
+
+    /// Copies as much as fits into `out`; returns how much that was.
+    pub fn copy_to(&self, out: &mut [u8]) -> usize {
+        let mut at = 0;
+        for chunk in self.chunks() {
+            let room = out.get_mut(at..).unwrap_or_default();
+            let len = chunk.len().min(room.len());
+            room[..len].copy_from_slice(&chunk[..len]);
+            at += len;
+        }
+        at
+    }
+}
+
+/// The pieces of a [`Payload`], in order.
+#[derive(Clone, Debug)]
+pub struct Chunks<'a> {
+    rest: Payload<'a>,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let Payload { blocks, block, at, len } = self.rest;
+        if len == 0 {
+            return None;
+        }
+        let Block { next, data } = &blocks[block as usize];
+        let data = &data[at..];
+        let chunk = &data[..data.len().min(len)];
+        self.rest = Payload::new(blocks, *next, 0, len - chunk.len());
+        Some(chunk)
+    }
+}
+
+/// Message bytes in one block.
+pub const BLOCK_DATA: usize = 508;
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::pool::FreeList;
+
+    fn bytes(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 7 + i / 256) as u8).collect()
+    }
+
+    #[test]
+    fn blocks_are_512_bytes() {
+        assert_eq!(size_of::<Block>(), 512);
+    }
+
+    #[test]
+    fn bytes_come_back_from_any_offset_and_blocks_are_freed_in_order() {
+        let (mut blocks, mut free) = (std::vec![Block::new(); 8], FreeList::new());
+        let mut pool = Pool::new(&mut blocks, &mut free);
+        let mut chain = Chain::new();
+        let data = bytes(3000);
+        assert_eq!(chain.blocks_missing(3000), 6);
+        assert!(chain.extend(&mut pool, 3000));
+        for start in [2000, 0, 1000] {
+            chain.write(&mut pool, start as u64, &data[start..start + 1000]);
+        }
+        for (start, len) in [(0, 3000), (507, 2), (2999, 1), (10, 1500), (508, 508)] {
+            let mut out = std::vec![0; len];
+            chain.copy_to(&pool, start as u64, &mut out);
+            assert_eq!(out, data[start..start + len]);
+        }
+        assert_eq!(chain.release_to(&mut pool, 1015), 1);
+        assert_eq!(chain.release_to(&mut pool, 1016), 1);
+        assert!(chain.extend(&mut pool, 5080));
+        assert!(!chain.extend(&mut pool, 5081));
+        let mut out = std::vec![0; 900];
+        chain.copy_to(&pool, 1100, &mut out);
+        assert_eq!(out, data[1100..2000]);
+        assert_eq!(chain.clear(&mut pool), 8);
+        assert_eq!(free.taken(), 0);
+    }
+
+    #[test]
+    fn payloads_cross_blocks() {
+        let (mut blocks, mut free) = (std::vec![Block::new(); 4], FreeList::new());
+        let mut pool = Pool::new(&mut blocks, &mut free);
+        let mut chain = Chain::new();
+        let data = bytes(2000);
+        assert!(chain.extend(&mut pool, 2000));
+        chain.write(&mut pool, 0, &data);
+        let (block, at) = chain.seek(&pool, 300);
+        let payload = Payload::new(pool.into_items(), block, at, 1500);
+        assert_eq!(payload.chunks().flatten().copied().collect::<Vec<u8>>(), data[300..1800]);
+        let mut short = [0; 700];
+        assert_eq!(payload.copy_to(&mut short), 700);
+        assert_eq!(short, data[300..1000]);
+    }
+}
