@@ -53,11 +53,6 @@ impl<'a, T: Item> Pool<'a, T> {
         Self { items, free }
     }
 
-    /// The same pool for a shorter time.
-    pub const fn reborrow(&mut self) -> Pool<'_, T> {
-        Pool { items: self.items, free: self.free }
-    }
-
     /// The slice, to look at items for as long as it is lent.
     #[must_use]
     pub const fn into_items(self) -> &'a [T] {
@@ -195,6 +190,37 @@ impl Account {
 
     const fn beyond(&self, share: &Share) -> u32 {
         self.used.saturating_sub(share.quota.guaranteed)
+    }
+}
+
+/// A pool, used on one peer's account.
+#[derive(Debug)]
+pub struct Metered<'b, 'a, T> {
+    /// The pool.
+    pub pool: &'b mut Pool<'a, T>,
+    /// Who pays.
+    pub account: &'b mut Account,
+    /// What is left of the pool for all.
+    pub share: &'b mut Share,
+}
+
+impl<T: Item> Metered<'_, '_, T> {
+    /// Takes an item; `None` if the account does not allow it.
+    pub fn take(&mut self) -> Option<u32> {
+        if !self.account.reserve(self.share, 1) {
+            return None;
+        }
+        let index = self.pool.take();
+        if index.is_none() {
+            self.account.release(self.share, 1);
+        }
+        index
+    }
+
+    /// Gives an item back.
+    pub fn give(&mut self, index: u32) {
+        self.pool.give(index);
+        self.account.release(self.share, 1);
     }
 }
 

@@ -42,7 +42,7 @@ impl Item for Block {
     }
 }
 
-/// Blocks that hold the bytes from `base` to `limit()`; `base` is a multiple of [`BLOCK_DATA`].
+/// Blocks that hold the bytes from `base` to `limit()`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
     base: u64,
@@ -69,8 +69,9 @@ impl Chain {
         self.blocks
     }
 
-    pub(super) const fn head(&self) -> u32 {
-        self.head
+    /// Offset of the first byte that the blocks hold.
+    pub(super) const fn base(&self) -> u64 {
+        self.base
     }
 
     /// Blocks to add so that everything below `end` is covered.
@@ -186,9 +187,11 @@ impl Chain {
         freed
     }
 
-    /// Frees all blocks; returns how many.
-    pub(super) fn clear(&mut self, pool: &mut Pool<'_, Block>) -> u32 {
-        self.release_to(pool, u64::MAX)
+    /// Frees all blocks and goes on at `offset`; returns how many were freed.
+    pub(super) fn restart(&mut self, pool: &mut Pool<'_, Block>, offset: u64) -> u32 {
+        let freed = self.release_to(pool, u64::MAX);
+        *self = Self { base: offset, ..Self::new() };
+        freed
     }
 }
 
@@ -302,7 +305,7 @@ mod tests {
         let mut out = std::vec![0; 900];
         chain.copy_to(&pool, 1100, &mut out);
         assert_eq!(out, data[1100..2000]);
-        assert_eq!(chain.clear(&mut pool), 8);
+        assert_eq!(chain.restart(&mut pool, 0), 8);
         assert_eq!(free.taken(), 0);
     }
 

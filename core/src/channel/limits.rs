@@ -47,11 +47,7 @@ impl ChannelLimits {
                 shared: 8192,
                 peer_max: 4096,
             },
-            receive_blocks: Quota {
-                guaranteed: 8 * WINDOW_MIN,
-                shared: 8192,
-                peer_max: 4096,
-            },
+            receive_blocks: Quota { guaranteed: 8 * WINDOW_MIN, shared: 8192, peer_max: 4096 },
             sent_nodes: Quota { guaranteed: 128, shared: 16384, peer_max: 8192 },
             range_nodes: Quota { guaranteed: 16, shared: 4096, peer_max: 2048 },
             slots: Quota { guaranteed: 4, shared: 1024, peer_max: 256 },

@@ -1,6 +1,6 @@
 //! Small records: what a sent packet carried, and which ranges were received out of order.
 
-use crate::pool::{Item, NONE, Pool};
+use crate::pool::{Item, Metered, NONE, Pool};
 
 /// 32 bytes of a pool for records.
 #[derive(Clone, Copy, Debug)]
@@ -95,75 +95,81 @@ impl Ranges {
         Self { head: NONE, count: 0 }
     }
 
-    pub(super) const fn count(&self) -> u16 {
-        self.count
+    /// Whether exactly `0..end` is there.
+    pub(super) fn is_whole(&self, nodes: &Pool<'_, Node>, end: u64) -> bool {
+        self.count == 1 && nodes[self.head].start == 0 && nodes[self.head].end() == end
     }
 
-    /// Adds `start..end`, which must not be empty; `take` gives a record if one is needed, `give`
-    /// takes one back.
-    pub(super) fn add(
-        &mut self,
-        nodes: &mut Pool<'_, Node>,
-        start: u64,
-        end: u64,
-        take: impl FnOnce(&mut Pool<'_, Node>) -> Option<u32>,
-        mut give: impl FnMut(&mut Pool<'_, Node>, u32),
-    ) -> Added {
+    /// Adds `start..end`, which must not be empty.
+    pub(super) fn add(&mut self, nodes: &mut Metered<'_, '_, Node>, start: u64, end: u64) -> Added {
+        let Metered { pool, .. } = nodes;
         let mut last = NONE;
         let mut here = self.head;
-        while here != NONE && nodes[here].end() < start {
+        while here != NONE && pool[here].end() < start {
             last = here;
-            here = nodes[here].next;
+            here = pool[here].next;
         }
-        if here == NONE || nodes[here].start > end {
-            let Some(new) = take(nodes) else { return Added::NoRoom };
-            nodes[new] = Node { next: here, start, len: (end - start) as u32, ..Node::new() };
+        if here == NONE || pool[here].start > end {
+            if self.count >= RANGES_MAX {
+                return Added::NoRoom;
+            }
+            let Some(new) = nodes.take() else { return Added::NoRoom };
+            let pool = &mut nodes.pool;
+            pool[new] = Node { next: here, start, len: (end - start) as u32, ..Node::new() };
             if last == NONE {
                 self.head = new;
             } else {
-                nodes[last].next = new;
+                pool[last].next = new;
             }
             self.count += 1;
             return Added::New;
         }
-        if nodes[here].start <= start && end <= nodes[here].end() {
+        if pool[here].start <= start && end <= pool[here].end() {
             return Added::Duplicate;
         }
-        let from = nodes[here].start.min(start);
-        let mut to = nodes[here].end().max(end);
-        let mut next = nodes[here].next;
-        while next != NONE && nodes[next].start <= to {
-            to = to.max(nodes[next].end());
+        let from = pool[here].start.min(start);
+        let mut to = pool[here].end().max(end);
+        let mut next = pool[here].next;
+        while next != NONE && nodes.pool[next].start <= to {
+            to = to.max(nodes.pool[next].end());
             let merged = next;
-            next = nodes[merged].next;
+            next = nodes.pool[merged].next;
             self.count -= 1;
-            give(nodes, merged);
+            nodes.give(merged);
         }
-        let node = &mut nodes[here];
+        let node = &mut nodes.pool[here];
         node.start = from;
         node.len = (to - from) as u32;
         node.next = next;
         Added::New
     }
 
+    /// Forgets all ranges.
+    pub(super) fn clear(&mut self, nodes: &mut Metered<'_, '_, Node>) {
+        while self.pop_reached(nodes, u64::MAX).is_some() {}
+    }
+
     /// Removes the first range if it begins at or below `offset`; returns its end.
     pub(super) fn pop_reached(
         &mut self,
-        nodes: &mut Pool<'_, Node>,
+        nodes: &mut Metered<'_, '_, Node>,
         offset: u64,
-        mut give: impl FnMut(&mut Pool<'_, Node>, u32),
     ) -> Option<u64> {
-        if self.head == NONE || nodes[self.head].start > offset {
+        if self.head == NONE || nodes.pool[self.head].start > offset {
             return None;
         }
         let first = self.head;
-        let end = nodes[first].end();
-        self.head = nodes[first].next;
+        let Node { next, .. } = nodes.pool[first];
+        let end = nodes.pool[first].end();
+        self.head = next;
         self.count -= 1;
-        give(nodes, first);
+        nodes.give(first);
         Some(end)
     }
 }
+
+/// The most ranges kept apart: what comes on top is refused, and sent again later.
+pub(super) const RANGES_MAX: u16 = 256;
 
 #[cfg(test)]
 mod tests {
@@ -172,7 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pool::FreeList;
+    use crate::pool::{Account, FreeList, Quota, Share};
 
     #[test]
     fn nodes_are_32_bytes() {
@@ -183,19 +189,25 @@ mod tests {
         #[test]
         fn ranges_match_a_bitmap(adds in prop::collection::vec((0u64..100, 1u64..20), 0..60)) {
             let (mut items, mut free) = ([Node::new(); 12], FreeList::new());
-            let mut nodes = Pool::new(&mut items, &mut free);
+            let quota = Quota { guaranteed: 8, shared: 4, peer_max: 12 };
+            let (mut account, mut share) = (Account::new(), Share::new(quota));
+            let mut nodes = Metered {
+                pool: &mut Pool::new(&mut items, &mut free),
+                account: &mut account,
+                share: &mut share,
+            };
             let mut ranges = Ranges::new();
             let mut bitmap = [false; 128];
             for (start, len) in adds {
                 let span = &mut bitmap[start as usize..(start + len) as usize];
                 let fresh = span.iter().any(|&b| !b);
-                match ranges.add(&mut nodes, start, start + len, Pool::take, Pool::give) {
+                match ranges.add(&mut nodes, start, start + len) {
                     Added::New => {
                         prop_assert!(fresh);
                         span.fill(true);
                     }
                     Added::Duplicate => prop_assert!(!fresh),
-                    Added::NoRoom => prop_assert_eq!(ranges.count(), 12),
+                    Added::NoRoom => prop_assert_eq!(ranges.count, 12),
                 }
             }
             let mut runs = Vec::new();
@@ -206,11 +218,11 @@ mod tests {
                 at = end;
             }
             let mut ends = Vec::new();
-            while let Some(end) = ranges.pop_reached(&mut nodes, 1000, Pool::give) {
+            while let Some(end) = ranges.pop_reached(&mut nodes, 1000) {
                 ends.push(end);
             }
             prop_assert_eq!(ends, runs);
-            prop_assert_eq!((ranges.count(), free.taken()), (0, 0));
+            prop_assert_eq!((ranges.count, free.taken(), account.used()), (0, 0, 0));
         }
     }
 }

@@ -1,0 +1,367 @@
+//! Received bytes: what is whole is delivered, what is delivered makes room.
+
+use super::chain::{BLOCK_DATA, Chain};
+use super::limits::{ChannelLimits, WINDOW_MIN, blocks_for};
+use super::node::Added;
+use super::send::fair_part;
+use super::slot::{NO_SLOT, ReceiveHalf, State};
+use super::{Block, Channels, Pools, ProtocolViolation};
+use crate::id::Reliability;
+use crate::pool::{Metered, Pool};
+use crate::wire::cursor::VARINT_MAX;
+use crate::wire::{ParseError, Reader};
+
+impl Channels {
+    /// Takes a range of a reliable stream; `false` if there is no memory to remember it.
+    pub(super) fn receive_range(
+        &mut self,
+        pools: &mut Pools<'_>,
+        slot: u16,
+        start: u64,
+        data: &[u8],
+    ) -> Result<bool, ProtocolViolation> {
+        let receive = &mut pools.slots[u32::from(slot)].receive;
+        let end = start.saturating_add(data.len() as u64);
+        if end > receive.granted {
+            return Err(ProtocolViolation::Credit);
+        }
+        let known = receive.contiguous.saturating_sub(start);
+        let fresh = usize::try_from(known).ok().and_then(|known| data.get(known..));
+        let Some(fresh) = fresh.filter(|fresh| !fresh.is_empty()) else {
+            self.counters.duplicates += 1;
+            return Ok(true);
+        };
+        let start = start.max(receive.contiguous);
+        let mut nodes = Metered {
+            pool: &mut pools.nodes,
+            account: &mut self.accounts.ranges,
+            share: &mut pools.shares.ranges,
+        };
+        if start > receive.contiguous {
+            match receive.ranges.add(&mut nodes, start, end) {
+                Added::New => {}
+                Added::Duplicate => {
+                    self.counters.duplicates += 1;
+                    return Ok(true);
+                }
+                Added::NoRoom => {
+                    self.counters.refused += 1;
+                    return Ok(false);
+                }
+            }
+        }
+        let extended = receive.chain.extend(&mut pools.receive, end);
+        assert!(extended, "credit is granted only against reserved blocks");
+        receive.chain.write(&mut pools.receive, start, fresh);
+        if start > receive.contiguous {
+            return Ok(true);
+        }
+        receive.contiguous = end;
+        while let Some(end) = receive.ranges.pop_reached(&mut nodes, receive.contiguous) {
+            receive.contiguous = receive.contiguous.max(end);
+        }
+        let whole = receive.whole;
+        receive.parse(&pools.receive, pools.limits)?;
+        if receive.whole > whole {
+            self.ready.push(&mut pools.slots, slot);
+        }
+        self.update_credit(pools, slot);
+        Ok(true)
+    }
+
+    /// Queues a whole unreliable message; `false` if there is no memory.
+    pub(super) fn receive_whole(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) -> bool {
+        let receive = &mut pools.slots[u32::from(slot)].receive;
+        let start = header_place(receive.contiguous);
+        let end = start + (HEADER + data.len()) as u64;
+        let blocks = receive.chain.blocks_missing(end) as u32;
+        let held = receive.chain.blocks();
+        if !self.reserve_received(pools, blocks, held) {
+            return false;
+        }
+        let receive = &mut pools.slots[u32::from(slot)].receive;
+        let extended = receive.chain.extend(&mut pools.receive, end);
+        assert!(extended, "each block on an account exists");
+        receive.chain.write(&mut pools.receive, start, &(data.len() as u32).to_le_bytes());
+        receive.chain.write(&mut pools.receive, start + HEADER as u64, data);
+        receive.contiguous = end;
+        receive.whole += 1;
+        self.ready.push(&mut pools.slots, slot);
+        true
+    }
+
+    /// Queues an unreliable message of `len` bytes that was put together in `chain`, behind room
+    /// for its header.
+    pub(super) fn receive_chain(
+        &mut self,
+        pools: &mut Pools<'_>,
+        slot: u16,
+        chain: &mut Chain,
+        len: u32,
+    ) {
+        chain.write(&mut pools.receive, 0, &len.to_le_bytes());
+        let receive = &mut pools.slots[u32::from(slot)].receive;
+        let start = receive.chain.limit();
+        if receive.contiguous < start && header_place(receive.contiguous) == receive.contiguous {
+            receive.chain.write(&mut pools.receive, receive.contiguous, &SKIP.to_le_bytes());
+        }
+        receive.chain.append(&mut pools.receive, chain);
+        receive.contiguous = start + HEADER as u64 + u64::from(len);
+        receive.whole += 1;
+        self.ready.push(&mut pools.slots, slot);
+    }
+
+    /// Reserves blocks for unreliable data, for a user that holds `held`. What opening the
+    /// guaranteed channels takes stays aside.
+    pub(super) fn reserve_received(
+        &mut self,
+        pools: &mut Pools<'_>,
+        blocks: u32,
+        held: u32,
+    ) -> bool {
+        let available = self.accounts.receive.available(&pools.shares.receive);
+        let unopened = pools.limits.slots.guaranteed.saturating_sub(self.accounts.slots.used());
+        let spare = available.saturating_sub(unopened.saturating_mul(WINDOW_MIN));
+        blocks <= fair_part(spare, held)
+            && self.accounts.receive.reserve(&mut pools.shares.receive, blocks)
+    }
+
+    /// The next whole message: its first block, where in it, and its length. It stays until
+    /// [`Channels::settle`].
+    pub(super) fn lend(&mut self, pools: &mut Pools<'_>, slot: u16) -> (u32, usize, usize) {
+        let state = &mut pools.slots[u32::from(slot)];
+        let (start, len) = match state.reliability {
+            Reliability::Reliable => state.receive.stream_message(&pools.receive),
+            Reliability::Unreliable => state.receive.queued_message(&pools.receive),
+        };
+        let receive = &mut state.receive;
+        receive.lent_end = start + len;
+        receive.whole -= 1;
+        self.lent = slot;
+        // An empty message may begin where no block is yet.
+        let (block, at) = if len == 0 { (0, 0) } else { receive.chain.seek(&pools.receive, start) };
+        (block, at, usize::try_from(len).unwrap_or(usize::MAX))
+    }
+
+    /// Takes back the message that the application has been looking at.
+    pub(super) fn settle(&mut self, pools: &mut Pools<'_>) {
+        let slot = core::mem::replace(&mut self.lent, NO_SLOT);
+        if slot == NO_SLOT {
+            return;
+        }
+        let state = &mut pools.slots[u32::from(slot)];
+        let receive = &mut state.receive;
+        receive.consumed = receive.lent_end;
+        match state.reliability {
+            Reliability::Reliable => {
+                receive.chain.release_to(&mut pools.receive, receive.consumed);
+                if state.state == State::Open {
+                    self.widen_busy_window(pools, slot);
+                    self.update_credit(pools, slot);
+                }
+            }
+            Reliability::Unreliable => {
+                let freed = if receive.whole == 0 {
+                    receive.consumed = 0;
+                    receive.contiguous = 0;
+                    receive.chain.restart(&mut pools.receive, 0)
+                } else {
+                    receive.chain.release_to(&mut pools.receive, receive.consumed)
+                };
+                self.accounts.receive.release(&mut pools.shares.receive, freed);
+            }
+        }
+    }
+
+    /// Drops everything received, delivered or not. A reliable channel keeps its window.
+    pub(super) fn clear_receive(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        if self.lent == slot {
+            self.lent = NO_SLOT;
+        }
+        self.give_up_fragments(pools, slot);
+        let state = &mut pools.slots[u32::from(slot)];
+        let receive = &mut state.receive;
+        let freed = receive.chain.restart(&mut pools.receive, receive.contiguous);
+        if state.reliability == Reliability::Unreliable {
+            self.accounts.receive.release(&mut pools.shares.receive, freed);
+        }
+        receive.ranges.clear(&mut Metered {
+            pool: &mut pools.nodes,
+            account: &mut self.accounts.ranges,
+            share: &mut pools.shares.ranges,
+        });
+        receive.whole = 0;
+        self.stuck.remove(&mut pools.slots, slot);
+        if self.completing == slot {
+            self.completing = NO_SLOT;
+            self.help_stuck(pools);
+        }
+    }
+
+    /// Blocks that windows may grow into: not those that the smallest windows of channels not yet
+    /// open and one unreliable message need.
+    pub(super) fn spare_for_windows(&self, pools: &Pools<'_>) -> u32 {
+        let unopened = pools.limits.slots.peer_max.saturating_sub(self.accounts.slots.used());
+        let aside = unopened
+            .saturating_mul(WINDOW_MIN)
+            .saturating_add(blocks_for(pools.limits.message_unreliable_max));
+        self.accounts.receive.available(&pools.shares.receive).saturating_sub(aside)
+    }
+
+    /// What credit can be granted now; decides whether it is worth a frame.
+    fn update_credit(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        let receive = &pools.slots[u32::from(slot)].receive;
+        let (needed, covered, whole) = (receive.needed, receive.covered(), receive.whole);
+        if self.completing == slot && receive.granted <= covered {
+            self.completing = NO_SLOT;
+            self.help_stuck(pools);
+        }
+        // A message that waits for credit is only helped when nothing before it can still be
+        // delivered and make room.
+        if needed > covered && whole == 0 && self.lent != slot {
+            self.make_room_to(pools, slot, needed);
+        }
+        let target = self.grantable(pools, slot);
+        let receive = &pools.slots[u32::from(slot)].receive;
+        let step = target.saturating_sub(receive.granted);
+        let quarter = u64::from(receive.window) * BLOCK_DATA as u64 / 4;
+        if step > 0 && (step >= quarter || needed > receive.granted) {
+            pools.slots[u32::from(slot)].due.credit = true;
+            self.control.push(&mut pools.slots, slot);
+        }
+    }
+
+    /// Up to where the other side may send.
+    pub(super) fn grantable(&self, pools: &Pools<'_>, slot: u16) -> u64 {
+        let state = &pools.slots[u32::from(slot)];
+        if state.state == State::Draining {
+            return VARINT_MAX;
+        }
+        let receive = &state.receive;
+        let with_help = if self.completing == slot { receive.needed } else { 0 };
+        receive.granted.max(receive.covered()).max(with_help)
+    }
+
+    /// Widens the window, or lends the blocks kept aside for it, so that `needed` is covered.
+    fn make_room_to(&mut self, pools: &mut Pools<'_>, slot: u16, needed: u64) {
+        let spare = self.spare_for_windows(pools);
+        let receive = &mut pools.slots[u32::from(slot)].receive;
+        let more = (needed - receive.covered()).div_ceil(BLOCK_DATA as u64);
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let allowed = more <= spare / 2 && receive.window + more <= pools.limits.window_max;
+        if allowed && self.accounts.receive.reserve(&mut pools.shares.receive, more) {
+            receive.window += more;
+            self.stuck.remove(&mut pools.slots, slot);
+        } else if self.completing == NO_SLOT || self.completing == slot {
+            self.completing = slot;
+            self.stuck.remove(&mut pools.slots, slot);
+        } else {
+            self.stuck.push(&mut pools.slots, slot);
+        }
+    }
+
+    /// The blocks for completing a message are free again: whoever has waited longest gets them.
+    fn help_stuck(&mut self, pools: &mut Pools<'_>) {
+        if let Some(slot) = self.stuck.first() {
+            self.stuck.remove(&mut pools.slots, slot);
+            self.completing = slot;
+            pools.slots[u32::from(slot)].due.credit = true;
+            self.control.push(&mut pools.slots, slot);
+        }
+    }
+
+    /// A window that was used up once since it last grew doubles while there is memory.
+    fn widen_busy_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        let spare = self.spare_for_windows(pools);
+        let receive = &mut pools.slots[u32::from(slot)].receive;
+        let used = receive.consumed - receive.grown_at;
+        if used < u64::from(receive.window) * BLOCK_DATA as u64 {
+            return;
+        }
+        receive.grown_at = receive.consumed;
+        let room = pools.limits.window_max.saturating_sub(receive.window);
+        let more = receive.window.min(room).min(spare / 2);
+        if self.accounts.receive.reserve(&mut pools.shares.receive, more) {
+            receive.window += more;
+        }
+    }
+}
+
+impl ReceiveHalf {
+    /// Counts the messages that have become whole.
+    fn parse(
+        &mut self,
+        pool: &Pool<'_, Block>,
+        limits: &ChannelLimits,
+    ) -> Result<(), ProtocolViolation> {
+        loop {
+            if self.needed == 0 {
+                let Some((start, len)) = self.prefix_at(pool, self.parsed)? else {
+                    return Ok(());
+                };
+                if len > u64::from(limits.message_reliable_max) {
+                    return Err(ProtocolViolation::MessageTooLarge);
+                }
+                self.needed = start + len;
+            }
+            if self.contiguous < self.needed {
+                return Ok(());
+            }
+            self.parsed = self.needed;
+            self.needed = 0;
+            self.whole += 1;
+        }
+    }
+
+    /// The message behind the length at `offset`: where it begins and its length; `None` if not
+    /// all of the length is there.
+    fn prefix_at(
+        &mut self,
+        pool: &Pool<'_, Block>,
+        offset: u64,
+    ) -> Result<Option<(u64, u64)>, ProtocolViolation> {
+        let mut bytes = [0; VARINT_LEN_MAX];
+        let there = self.contiguous.saturating_sub(offset).min(bytes.len() as u64) as usize;
+        let bytes = bytes.get_mut(..there).unwrap_or_default();
+        self.chain.copy_to(pool, offset, bytes);
+        let mut reader = Reader::new(bytes);
+        match reader.varint() {
+            Ok(len) => Ok(Some((offset + (there - reader.len()) as u64, len))),
+            Err(ParseError::Truncated) => Ok(None),
+            Err(_) => Err(ProtocolViolation::Length),
+        }
+    }
+
+    /// The next message of a reliable stream, which is whole.
+    fn stream_message(&mut self, pool: &Pool<'_, Block>) -> (u64, u64) {
+        let message = self.prefix_at(pool, self.consumed).ok().flatten();
+        message.unwrap_or((self.consumed, 0))
+    }
+
+    /// The next message of the queue of unreliable ones, which is not empty.
+    fn queued_message(&mut self, pool: &Pool<'_, Block>) -> (u64, u64) {
+        let mut start = header_place(self.consumed);
+        loop {
+            let mut header = [0; HEADER];
+            self.chain.copy_to(pool, start, &mut header);
+            let len = u32::from_le_bytes(header);
+            if len != SKIP {
+                return (start + HEADER as u64, u64::from(len));
+            }
+            start = start.next_multiple_of(BLOCK_DATA as u64);
+        }
+    }
+}
+
+/// Where the header of the next queued unreliable message goes: it lies within one block.
+const fn header_place(offset: u64) -> u64 {
+    let left = BLOCK_DATA as u64 - offset % BLOCK_DATA as u64;
+    if left < HEADER as u64 { offset + left } else { offset }
+}
+
+/// The length of a queued unreliable message.
+pub(super) const HEADER: usize = 4;
+
+/// In place of a length: the next message begins with the next block.
+const SKIP: u32 = u32::MAX;
+const VARINT_LEN_MAX: usize = 8;

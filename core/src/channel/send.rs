@@ -1,0 +1,218 @@
+//! Queueing messages.
+
+use super::chain::BLOCK_DATA;
+use super::limits::PREFIX_MAX;
+use super::slot::{SendHalf, State};
+use super::{Channels, Node, Pools, SendError};
+use crate::id::{ChannelId, Reliability};
+use crate::pool::{Metered, NONE, Pool};
+use crate::wire::Writer;
+
+impl Channels {
+    /// Queues a message, whole or not at all; it leaves after the next [`Channels::flush`].
+    ///
+    /// # Errors
+    /// [`SendError`]. After [`SendError::Full`] the channel becomes writable at some time.
+    pub fn send(
+        &mut self,
+        pools: &mut Pools<'_>,
+        channel: ChannelId,
+        data: &[u8],
+    ) -> Result<(), SendError> {
+        let slot = self.slot_of(channel).ok_or(SendError::NotOpen)?;
+        let state = &pools.slots[u32::from(slot)];
+        let max = match state.reliability {
+            Reliability::Reliable => pools.limits.message_reliable_max.min(self.peer_reliable_max),
+            Reliability::Unreliable => {
+                pools.limits.message_unreliable_max.min(self.peer_unreliable_max)
+            }
+        };
+        if data.len() > max as usize {
+            return Err(SendError::TooLarge { max: max as usize });
+        }
+        match state.state {
+            State::Open => {}
+            State::Ended => {
+                // The application cannot know yet; it will be told.
+                self.counters.sent_too_late += 1;
+                return Ok(());
+            }
+            State::Draining | State::Closing if state.reopen.is_none() => {
+                return Err(SendError::NotOpen);
+            }
+            State::Draining | State::Closing => {
+                self.wait_for_room(pools, slot, data.len());
+                return Err(SendError::Full { room: 0 });
+            }
+        }
+        let room = self.room(pools, slot);
+        if data.len() > room {
+            self.wait_for_room(pools, slot, data.len());
+            return Err(SendError::Full { room: room.min(max as usize) });
+        }
+        self.enqueue(pools, slot, data);
+        self.queued.push(&mut pools.slots, slot);
+        Ok(())
+    }
+
+    /// Lets everything queued so far leave; what is queued later waits for the next flush.
+    pub fn flush(&mut self, pools: &mut Pools<'_>) {
+        while let Some(slot) = self.queued.first() {
+            self.queued.remove(&mut pools.slots, slot);
+            let send = &mut pools.slots[u32::from(slot)].send;
+            send.flushed = send.end;
+            self.relist(pools, slot);
+        }
+    }
+
+    /// Tells the channels that were full and no longer are.
+    pub(super) fn find_room(&mut self, pools: &mut Pools<'_>) {
+        let mut next = self.waiting.first();
+        while let Some(slot) = next {
+            next = self.waiting.after(&pools.slots, slot);
+            let state = &pools.slots[u32::from(slot)];
+            let (open, refused) = (state.state == State::Open, state.send.refused as usize);
+            if open && self.room(pools, slot) >= refused {
+                self.waiting.remove(&mut pools.slots, slot);
+                pools.slots[u32::from(slot)].events.writable = true;
+                self.ready.push(&mut pools.slots, slot);
+            }
+        }
+    }
+
+    fn wait_for_room(&mut self, pools: &mut Pools<'_>, slot: u16, len: usize) {
+        pools.slots[u32::from(slot)].send.refused = len as u32;
+        self.waiting.push(&mut pools.slots, slot);
+    }
+
+    /// The longest message that can be queued now.
+    fn room(&self, pools: &Pools<'_>, slot: u16) -> usize {
+        let send = &pools.slots[u32::from(slot)].send;
+        let available = self.accounts.send.available(&pools.shares.send);
+        let blocks = fair_part(available, send.chain.blocks());
+        let slack = send.chain.limit().saturating_sub(send.end);
+        let room = slack + u64::from(blocks) * BLOCK_DATA as u64;
+        // Lengths above 2³⁰, whose prefix is longer, are too large anyway.
+        usize::try_from(room.saturating_sub(u64::from(PREFIX_MAX))).unwrap_or(usize::MAX)
+    }
+
+    fn enqueue(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) {
+        let state = &mut pools.slots[u32::from(slot)];
+        let mut prefix = [0; PREFIX_MAX as usize];
+        let prefix_len = match state.reliability {
+            Reliability::Reliable => {
+                let mut writer = Writer::new(&mut prefix);
+                let fits = writer.varint(data.len() as u64);
+                assert!(fits.is_ok(), "the largest message was checked with the limits");
+                writer.position()
+            }
+            Reliability::Unreliable => {
+                prefix = (data.len() as u32).to_le_bytes();
+                prefix.len()
+            }
+        };
+        let send = &mut state.send;
+        let end = send.end + (prefix_len + data.len()) as u64;
+        let blocks = send.chain.blocks_missing(end) as u32;
+        let paid = self.accounts.send.reserve(&mut pools.shares.send, blocks);
+        let extended = paid && send.chain.extend(&mut pools.send, end);
+        assert!(extended, "there was room, and each block on an account exists");
+        send.chain.write(&mut pools.send, send.end, prefix.get(..prefix_len).unwrap_or_default());
+        send.chain.write(&mut pools.send, send.end + prefix_len as u64, data);
+        send.end = end;
+    }
+
+    /// Frees what no longer has to be kept of what was sent.
+    pub(super) fn release_sent(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        let send = &mut pools.slots[u32::from(slot)].send;
+        let released = send.released(&pools.nodes);
+        let freed = if released == send.end {
+            send.chain.restart(&mut pools.send, released)
+        } else {
+            send.chain.release_to(&mut pools.send, released)
+        };
+        self.accounts.send.release(&mut pools.shares.send, freed);
+    }
+
+    /// Forgets everything queued and sent. Records in packets under way stay behind, detached.
+    pub(super) fn clear_send(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        let send = &mut pools.slots[u32::from(slot)].send;
+        let mut nodes = Metered {
+            pool: &mut pools.nodes,
+            account: &mut self.accounts.sent,
+            share: &mut pools.shares.sent,
+        };
+        while send.ranges_head != NONE {
+            let node = send.ranges_head;
+            let lost = nodes.pool[node].kind == super::node::NodeKind::Lost;
+            send.unlink(nodes.pool, node);
+            if lost {
+                nodes.give(node);
+            } else {
+                nodes.pool[node].kind = super::node::NodeKind::Detached;
+            }
+        }
+        send.lost_head = NONE;
+        send.lost_tail = NONE;
+        send.sent = send.end;
+        send.flushed = send.end;
+        send.fragment_at = 0;
+        let freed = send.chain.restart(&mut pools.send, send.end);
+        self.accounts.send.release(&mut pools.shares.send, freed);
+        self.queued.remove(&mut pools.slots, slot);
+    }
+}
+
+impl SendHalf {
+    /// Everything below was sent and need not be sent again.
+    pub(super) fn released(&self, nodes: &Pool<'_, Node>) -> u64 {
+        if self.ranges_head == NONE { self.sent } else { nodes[self.ranges_head].start }
+    }
+
+    /// Puts `node` behind the ranges that were sent before.
+    pub(super) fn link_last(&mut self, nodes: &mut Pool<'_, Node>, node: u32) {
+        nodes[node].before = self.ranges_tail;
+        nodes[node].after = NONE;
+        if self.ranges_tail == NONE {
+            self.ranges_head = node;
+        } else {
+            nodes[self.ranges_tail].after = node;
+        }
+        self.ranges_tail = node;
+    }
+
+    /// Puts `node` in front of `after`.
+    pub(super) fn link_before(&mut self, nodes: &mut Pool<'_, Node>, node: u32, after: u32) {
+        let before = nodes[after].before;
+        nodes[node].before = before;
+        nodes[node].after = after;
+        nodes[after].before = node;
+        if before == NONE {
+            self.ranges_head = node;
+        } else {
+            nodes[before].after = node;
+        }
+    }
+
+    /// Takes `node` out of the ranges that were sent.
+    pub(super) fn unlink(&mut self, nodes: &mut Pool<'_, Node>, node: u32) {
+        let Node { before, after, .. } = nodes[node];
+        if before == NONE {
+            self.ranges_head = after;
+        } else {
+            nodes[before].after = after;
+        }
+        if after == NONE {
+            self.ranges_tail = before;
+        } else {
+            nodes[after].before = before;
+        }
+    }
+}
+
+/// How many of `available` blocks a user that holds `held` may take: never so many that it would
+/// hold more than it leaves, unless it holds none. A single user gets half; each further one that
+/// is stuck half of what is left, so that the next always finds something.
+pub(super) const fn fair_part(available: u32, held: u32) -> u32 {
+    if held == 0 { available } else { available.saturating_sub(held) / 2 }
+}
