@@ -133,6 +133,18 @@ mod tests {
     }
 
     #[test]
+    fn half_a_window_away_is_ahead() {
+        assert_eq!(decode(0x80, 1, 0x100), 0x180);
+        assert_eq!(decode(0x00, 1, 0x180), 0x200);
+        assert_eq!(decode(0x01, 1, 0x180), 0x101);
+        // Hence one more number ahead than behind fits in a byte.
+        assert_eq!(encode_len_within(0x180, 0x100, 0x180), 1);
+        assert_eq!(encode_len_within(0x180, 0xff, 0x180), 2);
+        assert_eq!(encode_len_within(0x100, 0x100, 0x17f), 1);
+        assert_eq!(encode_len_within(0x100, 0x100, 0x180), 2);
+    }
+
+    #[test]
     fn truncation_keeps_the_low_bytes() {
         let number = Truncated::new(0x0102_0304_0506, 3);
         assert_eq!((number.value(), number.len()), (0x04_0506, 3));
