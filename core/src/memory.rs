@@ -1,1 +1,109 @@
-//! Memory lent by the caller.
+//! Memory lent by the caller: everything dynamic in an endpoint lives in slices made once, at start.
+
+use crate::channel::{Block, ChannelSlot, Node};
+use crate::connection::Peer;
+use crate::crypto::Crypto;
+use crate::endpoint::{DeadlineSlot, IndexSlot, RelaySlot, RequestSlot, index_len};
+use crate::limits::Limits;
+use crate::recovery::SentSlot;
+
+/// Where an endpoint's slices come from: a heap, a `static` arena, a block handed over from C.
+///
+/// ```
+/// use waylane_core::memory::Lender;
+///
+/// struct Heap;
+///
+/// impl Lender for Heap {
+///     type Slice<T> = Box<[T]>;
+///
+///     fn lend<T>(&mut self, len: usize, make: fn() -> T) -> Box<[T]> {
+///         (0..len).map(|_| make()).collect()
+///     }
+/// }
+/// ```
+pub trait Lender {
+    /// An owned or `'static` slice.
+    type Slice<T>: AsRef<[T]> + AsMut<[T]>;
+
+    /// A slice of `len` values made by `make`. Called only while an endpoint is being made.
+    fn lend<T>(&mut self, len: usize, make: fn() -> T) -> Self::Slice<T>;
+}
+
+/// All slices of one endpoint, sized by its [`Limits`].
+pub(crate) struct Memory<C: Crypto, L: Lender> {
+    peers: L::Slice<Peer<C>>,
+    peer_index: L::Slice<IndexSlot>,
+    deadlines: L::Slice<DeadlineSlot>,
+    relays: L::Slice<RelaySlot<C>>,
+    requests: L::Slice<RequestSlot>,
+    channels: L::Slice<ChannelSlot>,
+    send_blocks: L::Slice<Block>,
+    receive_blocks: L::Slice<Block>,
+    nodes: L::Slice<Node>,
+    sent: L::Slice<SentSlot>,
+}
+
+/// The slices, borrowed for one call.
+pub(crate) struct Lent<'a, C: Crypto> {
+    pub(crate) peers: &'a mut [Peer<C>],
+    pub(crate) peer_index: &'a mut [IndexSlot],
+    pub(crate) deadlines: &'a mut [DeadlineSlot],
+    pub(crate) relays: &'a mut [RelaySlot<C>],
+    pub(crate) requests: &'a mut [RequestSlot],
+    pub(crate) channels: &'a mut [ChannelSlot],
+    pub(crate) send_blocks: &'a mut [Block],
+    pub(crate) receive_blocks: &'a mut [Block],
+    pub(crate) nodes: &'a mut [Node],
+    pub(crate) sent: &'a mut [SentSlot],
+}
+
+impl<C: Crypto, L: Lender> Memory<C, L> {
+    pub(crate) fn new(limits: &Limits, lender: &mut L) -> Self {
+        let peers = usize::from(limits.peers);
+        let channels = &limits.channels;
+        Self {
+            peers: lender.lend(peers, Peer::default),
+            peer_index: lender.lend(index_len(peers), IndexSlot::default),
+            deadlines: lender.lend(peers, DeadlineSlot::default),
+            relays: lender.lend(usize::from(limits.relays), RelaySlot::default),
+            requests: lender.lend(usize::from(limits.requests), RequestSlot::default),
+            channels: lender.lend(channels.slots_total() as usize, ChannelSlot::default),
+            send_blocks: lender.lend(channels.send_blocks_total() as usize, Block::default),
+            receive_blocks: lender.lend(channels.receive_blocks_total() as usize, Block::default),
+            nodes: lender.lend(channels.nodes_total() as usize, Node::default),
+            sent: lender.lend(limits.sent_packets as usize, SentSlot::default),
+        }
+    }
+
+    pub(crate) fn borrow(&mut self) -> Lent<'_, C> {
+        Lent {
+            peers: self.peers.as_mut(),
+            peer_index: self.peer_index.as_mut(),
+            deadlines: self.deadlines.as_mut(),
+            relays: self.relays.as_mut(),
+            requests: self.requests.as_mut(),
+            channels: self.channels.as_mut(),
+            send_blocks: self.send_blocks.as_mut(),
+            receive_blocks: self.receive_blocks.as_mut(),
+            nodes: self.nodes.as_mut(),
+            sent: self.sent.as_mut(),
+        }
+    }
+
+    pub(crate) fn peers(&self) -> &[Peer<C>] {
+        self.peers.as_ref()
+    }
+
+    pub(crate) fn peer_index(&self) -> &[IndexSlot] {
+        self.peer_index.as_ref()
+    }
+
+    pub(crate) fn deadlines(&self) -> &[DeadlineSlot] {
+        self.deadlines.as_ref()
+    }
+
+    pub(crate) fn relays(&self) -> &[RelaySlot<C>] {
+        self.relays.as_ref()
+    }
+}

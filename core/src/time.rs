@@ -95,6 +95,9 @@ mod tests {
         assert_eq!(Instant::FAR + Duration::from_secs(1), Instant::FAR);
         assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
         assert_eq!(Instant::from_millis(5).since(Instant::from_millis(7)), Duration::ZERO);
-        assert_eq!(Instant::from_millis(7).since(Instant::from_millis(5)), Duration::from_millis(2));
+        assert_eq!(
+            Instant::from_millis(7).since(Instant::from_millis(5)),
+            Duration::from_millis(2)
+        );
     }
 }

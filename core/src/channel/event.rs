@@ -45,11 +45,19 @@ impl Channels {
         !self.ready.is_empty() || !self.waiting.is_empty() || self.lent != NO_SLOT
     }
 
+    /// Gives back what the last event lent and says for certain whether there is another.
+    pub fn prepare_event(&mut self, pools: &mut Pools<'_>) -> bool {
+        self.settle(pools);
+        self.find_room(pools);
+        !self.ready.is_empty()
+    }
+
     /// The next event. A message's bytes are given back with the next call, so that calling until
     /// `None` leaves nothing behind. Channels take turns; within one, messages come before Closed.
     pub fn poll_event<'a>(&mut self, mut pools: Pools<'a>) -> Option<ChannelEvent<'a>> {
-        self.settle(&mut pools);
-        self.find_room(&mut pools);
+        if !self.prepare_event(&mut pools) {
+            return None;
+        }
         let slot = self.ready.first()?;
         let state = &mut pools.slots[u32::from(slot)];
         let channel = state.channel;

@@ -1,1 +1,583 @@
-//! One association between two peers: keys, packets, paths.
+//! One connection with one peer: handshake, keys, paths, packets, timers (states.md, Connection).
+//!
+//! [`Peer`] has the branches and the state; `path` and `timers` are helpers; `handshake` and
+//! `packet` are its two halves.
+
+mod association;
+mod handshake;
+mod packet;
+mod path;
+mod timers;
+
+use core::time::Duration;
+
+use crate::channel::{Channels, Pools};
+use crate::crypto::{Crypto, Secret, Suites};
+use crate::endpoint::{Counters, DisconnectReason, Link, RelaySlot};
+use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
+use crate::noise::KeyPair;
+use crate::protection::PacketWindow;
+use crate::recovery::{
+    AckPolicy, ControllerKind, NewReno, Outcome, PathIndex, Received, Recovery, SentPool,
+    TimeoutAction,
+};
+use crate::route::Route;
+use crate::time::Instant;
+use crate::wire::frame::{DisconnectReason as WireReason, PathIntent};
+use crate::wire::handshake::{HandshakeParameters, Instance, Stamp};
+
+use association::Association;
+use handshake::{Answered, Initiation};
+pub(crate) use handshake::{check_mac, open_initiation, slot_of};
+pub(crate) use packet::DATAGRAM_LEN;
+use path::Paths;
+pub(crate) use path::{RelayIndex, backoff};
+pub use timers::Timer;
+use timers::Timers;
+
+/// One peer and the connection with it. An endpoint's memory holds one for each peer it may have.
+pub struct Peer<C: Crypto> {
+    phase: Phase,
+    id: Option<PeerId>,
+    key: PublicKey,
+    /// The static–static secret: Noise's `ss`, and the MAC key's root.
+    pair_secret: Secret,
+    /// Set if the first message is keyed by an invite.
+    invite_secret: Option<[u8; 16]>,
+    route: Option<Route>,
+
+    instance: Instance,
+    /// The other side's instance: with ours it names the connection.
+    remote_instance: Option<Instance>,
+    remote: HandshakeParameters,
+    initiation: Option<Initiation<C>>,
+    answered: Option<Answered>,
+    /// No first message at or below this is taken.
+    last_stamp: Stamp,
+    /// The keys of at most two handshakes; the low bit of a connection index says which.
+    associations: [Option<Association<C>>; 2],
+    /// The one whose keys seal.
+    sending: Option<usize>,
+    generation: u16,
+
+    window: PacketWindow,
+    received: Received,
+    recovery: Recovery,
+    paths: Paths,
+    /// The path left behind last, until what is in flight there is given up.
+    leaving: Option<PathIndex>,
+    channels: Channels,
+    timers: Timers,
+    owed: Owed,
+    /// What the application is to be told besides what the channels tell.
+    notices: PeerNotices,
+    stats: Traffic,
+    /// Places in the endpoint's queues.
+    pub(crate) links: [Link; 3],
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// The slot is free.
+    Free,
+    /// The application wants it; no handshake is complete.
+    Connecting,
+    /// A handshake is complete.
+    Connected,
+    /// A Disconnect is being sent, so many more times.
+    Closing { reason: WireReason, copies: u8 },
+    /// Over; the slot is free once the application has been told.
+    Closed,
+}
+
+/// Small things to be sent.
+#[derive(Clone, Copy, Default, Debug)]
+struct Owed {
+    ack: bool,
+    ping: bool,
+    route: RouteOwed,
+}
+
+/// Whether the other side has our latest route.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum RouteOwed {
+    #[default]
+    No,
+    Yes,
+    /// In this packet.
+    Sent(crate::id::PacketNumber),
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct PeerNotices {
+    restarted: bool,
+    connected: bool,
+    gone: Option<DisconnectReason>,
+}
+
+/// Datagrams of one connection.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Traffic {
+    pub(crate) packets_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) packets_received: u64,
+    pub(crate) bytes_received: u64,
+}
+
+/// What all connections of an endpoint share and none changes.
+pub(crate) struct Settings {
+    pub(crate) application: ApplicationId,
+    pub(crate) suites: Suites,
+    pub(crate) parameters: HandshakeParameters,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// The endpoint, as far as a connection needs it, for one call.
+pub(crate) struct Context<'a, C: Crypto> {
+    pub(crate) now: Instant,
+    pub(crate) crypto: &'a mut C,
+    pub(crate) identity: &'a KeyPair,
+    pub(crate) me: PeerId,
+    pub(crate) settings: &'a Settings,
+    pub(crate) relays: &'a mut [RelaySlot<C>],
+    pub(crate) pools: Pools<'a>,
+    pub(crate) sent: SentPool<'a>,
+    pub(crate) counters: &'a mut Counters,
+    /// The local player's route.
+    pub(crate) route: Option<&'a Route>,
+    /// The last stamp given out.
+    pub(crate) stamp: &'a mut Stamp,
+    /// Wall-clock microseconds at the clock's start, so that stamps grow over restarts.
+    pub(crate) unix_micros: u64,
+}
+
+impl<C: Crypto> Context<'_, C> {
+    /// Which slot holds this relay.
+    pub(crate) fn relay(&self, id: RelayId) -> Option<RelayIndex> {
+        self.relays.iter().position(|slot| slot.id() == Some(id)).map(|n| RelayIndex(n as u8))
+    }
+
+    /// The local session at a relay, if there is one now.
+    fn session(&self, relay: RelayIndex) -> Option<SessionId> {
+        self.relays.get(usize::from(relay.0))?.session()
+    }
+
+    fn next_stamp(&mut self) -> Stamp {
+        let clock = self.unix_micros.saturating_add(self.now.as_micros());
+        self.stamp.0 = clock.max(self.stamp.0 + 1);
+        *self.stamp
+    }
+
+    fn nonce(&mut self) -> [u8; 8] {
+        let mut nonce = [0; 8];
+        self.crypto.random(&mut nonce);
+        nonce
+    }
+}
+
+/// What the application wants of a new connection.
+pub(crate) struct Wanted {
+    pub(crate) id: PeerId,
+    pub(crate) pair_secret: Secret,
+    pub(crate) route: Route,
+    pub(crate) invite_secret: Option<[u8; 16]>,
+}
+
+impl<C: Crypto> Default for Peer<C> {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Free,
+            id: None,
+            key: PublicKey::default(),
+            pair_secret: Secret::default(),
+            invite_secret: None,
+            route: None,
+            instance: Instance::default(),
+            remote_instance: None,
+            remote: HandshakeParameters {
+                reliable_message_len_max: 0,
+                unreliable_message_len_max: 0,
+                idle_timeout_ms: 0,
+            },
+            initiation: None,
+            answered: None,
+            last_stamp: Stamp::default(),
+            associations: [None, None],
+            sending: None,
+            generation: 0,
+            window: PacketWindow::new(),
+            received: Received::new(AckPolicy::default()),
+            recovery: Recovery::new(CONTROLLER),
+            paths: Paths::default(),
+            leaving: None,
+            channels: Channels::default(),
+            timers: Timers::default(),
+            owed: Owed::default(),
+            notices: PeerNotices::default(),
+            stats: Traffic::default(),
+            links: [Link::default(); 3],
+        }
+    }
+}
+
+impl<C: Crypto> Peer<C> {
+    /// Begins a connection in a free slot.
+    pub(crate) fn connect(&mut self, context: &mut Context<'_, C>, wanted: Wanted) {
+        debug_assert!(self.phase == Phase::Free);
+        let mut instance = [0; 4];
+        context.crypto.random(&mut instance);
+        self.phase = Phase::Connecting;
+        self.id = Some(wanted.id);
+        self.key = wanted.route.public_key;
+        self.pair_secret = wanted.pair_secret;
+        self.invite_secret = wanted.invite_secret;
+        self.route = Some(wanted.route);
+        self.instance = Instance(u32::from_le_bytes(instance));
+        self.timers.set(Timer::Connect, context.now + context.settings.connect_timeout);
+        self.timers.set(Timer::Handshake, context.now);
+    }
+
+    /// Takes a newer route of this peer, from the application or from the peer itself; `false` if
+    /// it is not newer.
+    pub(crate) fn update_route(&mut self, context: &mut Context<'_, C>, route: Route) -> bool {
+        let news = self.route.as_ref().is_none_or(|known| route.epoch > known.epoch);
+        if !news {
+            return false;
+        }
+        self.route = Some(route);
+        match self.phase {
+            Phase::Connecting => {
+                self.initiation = None;
+                self.timers.set(Timer::Handshake, context.now);
+            }
+            Phase::Connected => self.follow_route(context),
+            Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
+        }
+        true
+    }
+
+    /// Ends the connection from this side.
+    pub(crate) fn disconnect(&mut self, context: &mut Context<'_, C>, reason: WireReason) {
+        match self.phase {
+            Phase::Connecting => self.phase = Phase::Closed,
+            Phase::Connected => {
+                self.phase = Phase::Closing { reason, copies: DISCONNECT_COPIES };
+                self.stop_timers_but(Timer::Recovery);
+                self.timers.set(Timer::Close, context.now);
+            }
+            Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Everything goes back to the pools; the slot is free, its places in the queues stay.
+    pub(crate) fn release(&mut self, context: &mut Context<'_, C>) {
+        self.take_back_flight(context);
+        self.channels.release(&mut context.pools);
+        let links = self.links;
+        *self = Self { links, ..Self::default() };
+    }
+
+    pub(crate) fn id(&self) -> Option<PeerId> {
+        self.id
+    }
+
+    pub(crate) fn key(&self) -> PublicKey {
+        self.key
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
+    /// Whether the application still has this peer.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Connected)
+    }
+
+    /// Whether nothing is left to do but to free the slot.
+    pub(crate) fn is_done(&self) -> bool {
+        self.phase == Phase::Closed && self.notices.gone.is_none()
+    }
+
+    pub(crate) fn channels(&mut self) -> &mut Channels {
+        &mut self.channels
+    }
+
+    pub(crate) fn channels_ref(&self) -> &Channels {
+        &self.channels
+    }
+
+    pub(crate) fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.stats
+    }
+
+    /// The path in use and the relay it leads through.
+    pub(crate) fn active_path(&self) -> Option<(PathIndex, RelayId)> {
+        let index = self.paths.active()?;
+        Some((index, self.paths.get(index)?.relay_id))
+    }
+
+    /// The local route changed: the other side is told, if it can be.
+    pub(crate) fn owe_route(&mut self) {
+        if self.phase == Phase::Connected {
+            self.owed.route = RouteOwed::Yes;
+        }
+    }
+
+    /// A session became usable: what waited for it may go on.
+    pub(crate) fn on_relay_bound(&mut self, context: &mut Context<'_, C>) {
+        match self.phase {
+            Phase::Connecting => self.timers.set(Timer::Handshake, context.now),
+            Phase::Connected => self.timers.set(Timer::Path, self.paths.poll_timeout()),
+            Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// The earliest timer and what it is for.
+    pub(crate) fn poll_timeout(&self) -> (Instant, Timer) {
+        self.timers.next()
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_, C>) {
+        while let Some(timer) = self.timers.take_due(context.now) {
+            match timer {
+                Timer::Idle => self.close(DisconnectReason::TimedOut),
+                Timer::Connect => {
+                    if self.phase == Phase::Connecting {
+                        self.close(DisconnectReason::ConnectTimedOut);
+                    }
+                }
+                Timer::Close => self.on_close_timer(),
+                Timer::Handshake => self.on_handshake_timer(context),
+                Timer::Recovery => self.on_recovery_timer(context),
+                Timer::Ack => self.owed.ack = true,
+                Timer::KeepAlive => self.owed.ping = true,
+                // Sent by the next transmit, which sets the timer again.
+                Timer::Path => {}
+                Timer::LeavePath => self.give_up_left_path(context),
+            }
+        }
+    }
+
+    /// Whether the application may have something to be told, or the slot something to be freed.
+    pub(crate) fn has_events(&self) -> bool {
+        let PeerNotices { restarted, connected, gone } = self.notices;
+        restarted || connected || gone.is_some() || self.channels.has_events() || self.is_done()
+    }
+
+    /// What the application is to be told next, besides messages and channels; `last` says that
+    /// those have all been told.
+    pub(crate) fn take_notice(&mut self, last: bool) -> Option<Notice> {
+        if core::mem::take(&mut self.notices.restarted) {
+            return Some(Notice::Disconnected(DisconnectReason::Restarted));
+        }
+        if core::mem::take(&mut self.notices.connected) {
+            return Some(Notice::Connected);
+        }
+        if last { self.notices.gone.take().map(Notice::Disconnected) } else { None }
+    }
+
+    /// The connection is over, and the application is told.
+    fn close(&mut self, reason: DisconnectReason) {
+        if matches!(self.phase, Phase::Connecting | Phase::Connected) {
+            self.phase = Phase::Closed;
+            self.notices.gone = Some(reason);
+        } else if matches!(self.phase, Phase::Closing { .. }) {
+            self.phase = Phase::Closed;
+        }
+        self.timers = Timers::default();
+    }
+
+    /// The other side broke the rules: it is told once, the application too.
+    fn fail(&mut self, context: &mut Context<'_, C>, reason: WireReason) {
+        if self.phase == Phase::Connected {
+            self.disconnect(context, reason);
+            self.notices.gone = Some(match reason {
+                WireReason::TooManyForgeries => DisconnectReason::TooManyForgeries,
+                WireReason::Application | WireReason::ShuttingDown | WireReason::ProtocolError => {
+                    DisconnectReason::ProtocolError
+                }
+            });
+        }
+    }
+
+    fn on_close_timer(&mut self) {
+        if let Phase::Closing { copies: 0, .. } = self.phase {
+            self.phase = Phase::Closed;
+            self.timers = Timers::default();
+        }
+        // Otherwise the next transmit sends a copy and sets the timer again.
+    }
+
+    fn on_recovery_timer(&mut self, context: &mut Context<'_, C>) {
+        let Self { recovery, channels, owed, received, .. } = self;
+        let pools = &mut context.pools;
+        let action = recovery.on_timeout(context.now, &mut context.sent, &mut |outcome, packet| {
+            settle(channels, received, owed, pools, outcome, packet);
+        });
+        match action {
+            TimeoutAction::None => {}
+            TimeoutAction::Probe { path, .. } => {
+                // Probes carry the oldest data that is missing, if there is any (RFC 9002 §6.2.4).
+                owed.ping = true;
+                let frames = recovery.take_oldest_frames(path, &mut context.sent);
+                channels.on_lost(pools, frames);
+            }
+        }
+        self.set_recovery_timer();
+    }
+
+    fn set_recovery_timer(&mut self) {
+        self.timers.set(Timer::Recovery, self.recovery.poll_timeout().unwrap_or(Instant::FAR));
+    }
+
+    fn set_ack_timer(&mut self) {
+        let at = if self.owed.ack {
+            Instant::FAR
+        } else {
+            self.received.ack_deadline().unwrap_or(Instant::FAR)
+        };
+        self.timers.set(Timer::Ack, at);
+    }
+
+    fn stop_timers_but(&mut self, keep: Timer) {
+        let at = self.timers.get(keep);
+        self.timers = Timers::default();
+        self.timers.set(keep, at);
+    }
+
+    /// The route names relays: see to it that there is a path through the first that is usable.
+    fn follow_route(&mut self, context: &mut Context<'_, C>) {
+        let Some(route) = &self.route else { return };
+        let active = self.paths.active().and_then(|index| self.paths.get(index)).copied();
+        let keeps = route.relays().iter().any(|entry| {
+            active.is_some_and(|path| path.relay_id == entry.relay && path.remote == entry.session)
+        });
+        if keeps {
+            return;
+        }
+        let known = route.relays().iter().find_map(|entry| {
+            context.relay(entry.relay).map(|relay| (relay, entry.relay, entry.session))
+        });
+        if let Some((relay, relay_id, session)) = known {
+            if let Some(slot) = context.relays.get_mut(usize::from(relay.0)) {
+                slot.want(context.now, context.crypto);
+            }
+            self.validate_path(context, relay, relay_id, session, PathIntent::Move);
+        }
+    }
+
+    /// Challenges the path through `relay` to the other side's `session`.
+    fn validate_path(
+        &mut self,
+        context: &mut Context<'_, C>,
+        relay: RelayIndex,
+        relay_id: RelayId,
+        session: SessionId,
+        intent: PathIntent,
+    ) {
+        let index = self.ensure_path(context, relay, relay_id, session);
+        let nonce = context.nonce();
+        self.paths.challenge(index, nonce, intent == PathIntent::Move, context.now);
+        self.timers.set(Timer::Path, self.paths.poll_timeout());
+    }
+
+    /// The path's index; what was in flight on a path that had to give way is given up.
+    fn ensure_path(
+        &mut self,
+        context: &mut Context<'_, C>,
+        relay: RelayIndex,
+        relay_id: RelayId,
+        session: SessionId,
+    ) -> PathIndex {
+        let (index, new) = self.paths.ensure(relay, relay_id, session);
+        if new {
+            self.abandon_path(context, index);
+            self.recovery.reset_path(index, CONTROLLER);
+        }
+        index
+    }
+
+    fn move_to(&mut self, context: &mut Context<'_, C>, index: PathIndex) {
+        let Some(left) = self.paths.activate(index) else { return };
+        // What is on its way there still may arrive and be acknowledged over the new path.
+        self.give_up_left_path(context);
+        let wait = self.recovery.rtt(left).pto(crate::recovery::MAX_ACK_DELAY);
+        self.recovery.set_initial_rtt(index, self.recovery.rtt(left).smoothed());
+        self.leaving = Some(left);
+        self.timers.set(Timer::LeavePath, context.now + wait);
+        self.owed.ping = true;
+    }
+
+    fn give_up_left_path(&mut self, context: &mut Context<'_, C>) {
+        if let Some(left) = self.leaving.take()
+            && Some(left) != self.paths.active()
+        {
+            self.abandon_path(context, left);
+        }
+        self.timers.stop(Timer::LeavePath);
+    }
+
+    fn abandon_path(&mut self, context: &mut Context<'_, C>, index: PathIndex) {
+        let Self { recovery, channels, owed, received, .. } = self;
+        let pools = &mut context.pools;
+        recovery.abandon_path(index, &mut context.sent, &mut |outcome, packet| {
+            settle(channels, received, owed, pools, outcome, packet);
+        });
+        self.set_recovery_timer();
+    }
+
+    /// Everything in flight counts as lost.
+    fn take_back_flight(&mut self, context: &mut Context<'_, C>) {
+        let Self { recovery, channels, owed, received, .. } = self;
+        let pools = &mut context.pools;
+        recovery.abandon_all(&mut context.sent, &mut |outcome, packet| {
+            settle(channels, received, owed, pools, outcome, packet);
+        });
+    }
+}
+
+/// Something for the application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Notice {
+    Connected,
+    Disconnected(DisconnectReason),
+}
+
+/// What a sent packet carried has arrived, or has to go again.
+fn settle(
+    channels: &mut Channels,
+    received: &mut Received,
+    owed: &mut Owed,
+    pools: &mut Pools<'_>,
+    outcome: Outcome,
+    packet: crate::recovery::SentPacket,
+) {
+    let route = owed.route == RouteOwed::Sent(packet.number);
+    match outcome {
+        Outcome::Acked => {
+            channels.on_acked(pools, packet.frames);
+            received.on_ack_acknowledged(packet.ack);
+            if route {
+                owed.route = RouteOwed::No;
+            }
+        }
+        Outcome::Lost => {
+            channels.on_lost(pools, packet.frames);
+            if route {
+                owed.route = RouteOwed::Yes;
+            }
+        }
+    }
+}
+
+/// A disconnect is sent this often: nothing acknowledges it.
+const DISCONNECT_COPIES: u8 = 3;
+const CONTROLLER: ControllerKind = ControllerKind::NewReno(NewReno::new());

@@ -1,1 +1,500 @@
-//! The client: peers, relays, channels behind one sans-IO face.
+//! The client: peers, relays and channels behind one sans-IO face.
+//!
+//! Four families of methods, in any order: commands, `handle_*`, `poll_*`, getters. The one rule is
+//! that the clock handed in never runs backwards.
+
+mod config;
+mod counters;
+mod deadlines;
+mod error;
+mod event;
+mod hop;
+mod index;
+mod parts;
+mod queue;
+mod receive;
+mod request;
+mod stats;
+mod transmit;
+
+pub use config::{Config, ConfigError};
+pub use counters::{Counters, Refusal};
+pub use deadlines::DeadlineSlot;
+pub use error::{
+    AddRelayError, CloseChannelError, ConnectError, OpenChannelError, PeerError, SendError,
+    UnknownPeer, UnknownRelay,
+};
+pub use event::{DisconnectReason, Event, RelayLostReason, RelayRefusedReason};
+pub use hop::{RelaySlot, RelayState};
+pub use index::IndexSlot;
+pub(crate) use index::index_len;
+pub use queue::Link;
+pub use request::RequestSlot;
+pub use stats::{PeerStats, RelayStatus};
+pub use transmit::{TimerReason, Transmit};
+
+use crate::channel::PoolState;
+use crate::connection::{RelayIndex, Settings, Wanted};
+use crate::crypto::Crypto;
+use crate::directory::RelayEntry;
+use crate::id::{ChannelId, PeerId, PublicKey, RelayId, Reliability};
+use crate::invite::{Invite, InviteSecret};
+use crate::limits::Limits;
+use crate::memory::{Lender, Memory};
+use crate::noise::KeyPair;
+use crate::recovery::SentFree;
+use crate::route::{Epoch, Route, RouteError, RouteRelay};
+use crate::time::{Instant, micros};
+use crate::wire::frame::DisconnectReason as WireReason;
+use crate::wire::handshake::{HandshakeParameters, Stamp};
+
+use queue::{Queue, Which};
+
+/// One player: its peers, its relays, its channels.
+///
+/// `C` is the crypto provider, `L` says what kind of slices the memory is made of.
+pub struct Endpoint<C: Crypto, L: Lender> {
+    memory: Memory<C, L>,
+    state: State<C>,
+}
+
+/// Everything of an endpoint that is not in lent slices.
+struct State<C> {
+    now: Instant,
+    crypto: C,
+    identity: KeyPair,
+    me: PeerId,
+    settings: Settings,
+    limits: Limits,
+    counters: Counters,
+    pools: PoolState,
+    sent: SentFree,
+    /// Peers with messages queued since the last flush.
+    unflushed: Queue,
+    transmit: Queue,
+    events: Queue,
+    stamp: Stamp,
+    unix_micros: u64,
+    route: Option<Route>,
+    epoch: Epoch,
+    /// The application has not yet been told of `route`.
+    route_news: bool,
+    home: Home,
+    /// Strangers with this secret are heard.
+    accept_requests: Option<InviteSecret>,
+    /// Peers that left a moment ago: commands about them are not the application's mistake.
+    left: heapless::Deque<PeerId, 16>,
+}
+
+/// Which relay is home, and what happens while it is not there.
+#[derive(Default)]
+struct Home {
+    relay: Option<RelayIndex>,
+    /// A home to move to as soon as a session is there.
+    next: Option<RelayIndex>,
+    /// When to try another relay as well.
+    try_next_at: Option<Instant>,
+}
+
+impl<C: Crypto, L: Lender> Endpoint<C, L> {
+    /// An endpoint with no relay and no peer, in memory from `lender`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first value that cannot be used.
+    pub fn new(
+        now: Instant,
+        config: &Config,
+        mut crypto: C,
+        lender: &mut L,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let identity = match &config.identity {
+            Some(secret) => KeyPair::from_secret::<C>(secret.clone()),
+            None => KeyPair::generate(&mut crypto),
+        };
+        let me = PeerId::from_key_hash(&C::sha256(&[&identity.public().0]));
+        let channels = &config.limits.channels;
+        let settings = Settings {
+            application: config.application,
+            suites: crypto.suites(),
+            parameters: HandshakeParameters {
+                reliable_message_len_max: u64::from(channels.message_reliable_max),
+                unreliable_message_len_max: u64::from(channels.message_unreliable_max),
+                idle_timeout_ms: micros(config.idle_timeout) / 1000,
+            },
+            idle_timeout: config.idle_timeout,
+            connect_timeout: config.connect_timeout,
+        };
+        let mut endpoint = Self {
+            memory: Memory::new(&config.limits, lender),
+            state: State {
+                now,
+                crypto,
+                identity,
+                me,
+                settings,
+                limits: config.limits,
+                counters: Counters::default(),
+                pools: PoolState::new(channels),
+                sent: SentFree::default(),
+                unflushed: Queue::new(Which::Unflushed),
+                transmit: Queue::new(Which::Transmit),
+                events: Queue::new(Which::Events),
+                stamp: Stamp::default(),
+                unix_micros: config.unix_micros,
+                route: None,
+                epoch: Epoch::default(),
+                route_news: false,
+                home: Home::default(),
+                accept_requests: None,
+                left: heapless::Deque::new(),
+            },
+        };
+        deadlines::start(endpoint.parts().deadlines);
+        Ok(endpoint)
+    }
+
+    /// Trusts a relay: adds it to the directory. The first becomes home. Adding one again is fine.
+    ///
+    /// # Errors
+    /// [`AddRelayError`].
+    pub fn add_relay(&mut self, entry: &RelayEntry) -> Result<(), AddRelayError> {
+        if entry.addresses().is_empty() {
+            return Err(AddRelayError::NoAddress);
+        }
+        let id = RelayId::from_key_hash(&C::sha256(&[&entry.public_key().0]));
+        let parts = self.parts();
+        if parts.context.relay(id).is_some() {
+            return Ok(());
+        }
+        let slots = parts.context.relays;
+        let place = slots.iter().position(|slot| slot.id().is_none()).ok_or(AddRelayError::Full)?;
+        slots[place].place(id, entry.clone());
+        if self.state.home.relay.is_none() {
+            self.begin_home(RelayIndex(place as u8));
+        }
+        Ok(())
+    }
+
+    /// This player's id.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.state.me
+    }
+
+    /// This player's public key.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        *self.state.identity.public()
+    }
+
+    /// Where this player can be reached now; `None` until the first relay is bound.
+    #[must_use]
+    pub fn route(&self) -> Option<&Route> {
+        self.state.route.as_ref()
+    }
+
+    /// The relay that the route names.
+    #[must_use]
+    pub fn home(&self) -> Option<RelayId> {
+        let home = self.state.home.relay?;
+        self.memory.relays().get(usize::from(home.0))?.id()
+    }
+
+    /// What was sent, received and refused.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.state.counters
+    }
+
+    /// The limits this endpoint was made with.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.state.limits
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> impl Iterator<Item = &RelayEntry> {
+        self.memory.relays().iter().filter_map(RelaySlot::entry)
+    }
+
+    /// Connects to a peer over its route, in binary or text form. For a peer that is connected
+    /// already this is `update_peer`.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing has happened then.
+    pub fn connect_peer(&mut self, peer: PeerId, route: &[u8]) -> Result<(), ConnectError> {
+        let route = self.checked_route(peer, route)?;
+        self.connect(peer, route, None)
+    }
+
+    /// Adds the invite's relays to the directory and connects to its sender, who need not know
+    /// of us before. Returns whom the invite is from.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn accept_invite(&mut self, invite: &Invite) -> Result<PeerId, ConnectError> {
+        let route = invite.route().clone();
+        let peer = PeerId::from_key_hash(&C::sha256(&[&route.public_key.0]));
+        if peer == self.state.me {
+            return Err(ConnectError::OwnRoute);
+        }
+        for entry in invite.entries() {
+            self.add_relay(entry).map_err(ConnectError::Relay)?;
+        }
+        self.check_relays(&route)?;
+        self.connect(peer, route, Some(invite.secret().0))?;
+        Ok(peer)
+    }
+
+    /// Takes a peer's new route. An older or equal one changes nothing, nor does one's own, nor
+    /// one of a peer who has just left.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn update_peer(&mut self, peer: PeerId, route: &[u8]) -> Result<(), ConnectError> {
+        if peer == self.state.me {
+            return Ok(());
+        }
+        let route = self.checked_route(peer, route)?;
+        let Some(slot) = self.live(peer) else {
+            return if self.has_left(peer) { Ok(()) } else { Err(ConnectError::UnknownPeer) };
+        };
+        self.with_peer(slot, |peer, context| {
+            if !peer.update_route(context, route) {
+                context.counters.refuse(Refusal::StaleRoute);
+            }
+        });
+        Ok(())
+    }
+
+    /// Opens a channel: from now on its messages are taken. It carries data once the other side has
+    /// opened it with the same reliability. Opening twice the same way is fine.
+    ///
+    /// # Errors
+    /// [`OpenChannelError`].
+    pub fn open_channel(
+        &mut self,
+        peer: PeerId,
+        channel: ChannelId,
+        reliability: Reliability,
+    ) -> Result<(), OpenChannelError> {
+        let Some(slot) = self.live(peer) else { return self.gone(peer, PeerError::UnknownPeer) };
+        self.with_peer(slot, |peer, context| {
+            peer.channels().open(&mut context.pools, channel, reliability)
+        })
+        .map_err(PeerError::Channel)
+    }
+
+    /// Queues a message. Nothing is sent until [`flush`](Self::flush). A peer that has just left
+    /// swallows it.
+    ///
+    /// # Errors
+    /// [`SendError`]; `Full` is an answer, and [`Event::Writable`] follows.
+    pub fn send_message(
+        &mut self,
+        peer: PeerId,
+        channel: ChannelId,
+        data: &[u8],
+    ) -> Result<(), SendError> {
+        let Some(slot) = self.live(peer) else { return self.gone(peer, PeerError::UnknownPeer) };
+        let mut parts = self.parts();
+        let sent = parts.peers[slot].channels().send(&mut parts.context.pools, channel, data);
+        match sent {
+            Ok(()) => parts.unflushed.push(parts.peers, slot),
+            // A channel that is full may have room again without anything arriving.
+            Err(_) => parts.refresh(slot),
+        }
+        sent.map_err(PeerError::Channel)
+    }
+
+    /// Closes a channel on both sides, once what was queued on it has arrived.
+    ///
+    /// # Errors
+    /// [`CloseChannelError`].
+    pub fn close_channel(
+        &mut self,
+        peer: PeerId,
+        channel: ChannelId,
+    ) -> Result<(), CloseChannelError> {
+        let Some(slot) = self.live(peer) else { return self.gone(peer, PeerError::UnknownPeer) };
+        self.with_peer(slot, |peer, context| peer.channels().close(&mut context.pools, channel))
+            .map_err(PeerError::Channel)
+    }
+
+    /// Ends the connection with a peer: what is flushed and fits is sent, then the peer is told.
+    ///
+    /// # Errors
+    /// [`UnknownPeer`].
+    pub fn disconnect_peer(&mut self, peer: PeerId) -> Result<(), UnknownPeer> {
+        let Some(slot) = self.live(peer) else { return self.gone(peer, UnknownPeer) };
+        self.with_peer(slot, |peer, context| peer.disconnect(context, WireReason::Application));
+        self.remember_left(peer);
+        self.tidy(slot);
+        Ok(())
+    }
+
+    /// Lets everything queued so far leave with the next [`poll_transmit`](Self::poll_transmit).
+    pub fn flush(&mut self) {
+        let mut parts = self.parts();
+        while let Some(slot) = parts.unflushed.pop(parts.peers) {
+            parts.peers[slot].channels().flush(&mut parts.context.pools);
+            parts.refresh(slot);
+        }
+    }
+
+    /// With a secret, strangers who know it may ask to connect ([`Event::PeerRequest`]); with
+    /// `None`, the default, they are not heard.
+    pub fn set_accept_requests(&mut self, secret: Option<InviteSecret>) {
+        self.state.accept_requests = secret;
+    }
+
+    /// Makes a relay of the directory home: the route names it as soon as a session there is
+    /// established, and connected peers follow without a gap.
+    ///
+    /// # Errors
+    /// [`UnknownRelay`].
+    pub fn set_home(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
+        let index = self.parts().context.relay(relay).ok_or(UnknownRelay)?;
+        self.begin_home(index);
+        Ok(())
+    }
+
+    /// Asks for another session id at every relay, so that whoever noted the old one loses track.
+    pub fn rotate_session(&mut self) {
+        let now = self.state.now;
+        let parts = self.parts();
+        for slot in parts.context.relays.iter_mut().filter(|slot| slot.is_wanted()) {
+            slot.rotate(now, parts.context.crypto);
+        }
+    }
+
+    /// The system says that the network changed: every session is asked for again at once.
+    pub fn network_changed(&mut self) {
+        let now = self.state.now;
+        let parts = self.parts();
+        for slot in parts.context.relays.iter_mut() {
+            slot.restart(now, parts.context.crypto);
+        }
+    }
+
+    /// Takes leave: disconnects every peer and unbinds at every relay. What remains is to
+    /// [`poll_transmit`](Self::poll_transmit) until there is nothing.
+    pub fn shutdown(&mut self) {
+        let slots = self.memory.peers().len();
+        for slot in 0..slots {
+            self.with_peer(slot, |peer, context| {
+                peer.disconnect(context, WireReason::ShuttingDown)
+            });
+        }
+        self.state.home = Home::default();
+        for relay in self.parts().context.relays.iter_mut() {
+            relay.leave();
+        }
+    }
+
+    fn connect(
+        &mut self,
+        peer: PeerId,
+        route: Route,
+        invite_secret: Option<[u8; 16]>,
+    ) -> Result<(), ConnectError> {
+        if let Some(slot) = self.find(peer) {
+            if self.memory.peers()[slot].is_live() {
+                self.with_peer(slot, |peer, context| peer.update_route(context, route));
+                return Ok(());
+            }
+            // On its way out: the application wants it afresh.
+            self.free(slot);
+        }
+        let agreed = self.state.identity.agree::<C>(&route.public_key);
+        let pair_secret = agreed.ok_or(ConnectError::Route(RouteError::KeyMismatch))?;
+        let slot = self.free_slot().ok_or(ConnectError::Full)?;
+        let parts = self.parts();
+        index::insert(parts.index, peer, slot);
+        self.with_peer(slot, |free, context| {
+            free.connect(context, Wanted { id: peer, pair_secret, route, invite_secret });
+            free.handle_timeout(context);
+        });
+        self.answer_request(peer, slot);
+        Ok(())
+    }
+
+    fn checked_route(&self, peer: PeerId, route: &[u8]) -> Result<Route, ConnectError> {
+        let route = Route::decode(route).map_err(ConnectError::Route)?;
+        let hash = C::sha256(&[&route.public_key.0]);
+        let settings = &self.state.settings;
+        route
+            .check(peer, &hash, settings.application, settings.suites)
+            .map_err(ConnectError::Route)?;
+        if peer == self.state.me {
+            return Err(ConnectError::OwnRoute);
+        }
+        self.check_relays(&route)?;
+        Ok(route)
+    }
+
+    fn check_relays(&self, route: &Route) -> Result<(), ConnectError> {
+        if route.relays().is_empty() {
+            return Err(ConnectError::NoRelay);
+        }
+        let known = |entry: &RouteRelay| {
+            self.memory.relays().iter().any(|slot| slot.id() == Some(entry.relay))
+        };
+        if route.relays().iter().any(known) { Ok(()) } else { Err(ConnectError::UnknownRelay) }
+    }
+
+    fn begin_home(&mut self, relay: RelayIndex) {
+        let now = self.state.now;
+        let parts = self.parts();
+        parts.context.relays[usize::from(relay.0)].want(now, parts.context.crypto);
+        let bound = parts.context.relays[usize::from(relay.0)].proven_session().is_some();
+        let home = &mut self.state.home;
+        if home.relay.is_none() {
+            home.relay = Some(relay);
+            home.try_next_at = Some(now + TRY_NEXT_HOME);
+        } else {
+            home.next = Some(relay);
+        }
+        if bound {
+            self.renew_route();
+        }
+    }
+
+    /// Decides which relay is home and writes the route anew if that, or its session, changed.
+    fn renew_route(&mut self) {
+        let session = |state: &Memory<C, L>, relay: Option<RelayIndex>| {
+            let slot = state.relays().get(usize::from(relay?.0))?;
+            Some((slot.id()?, slot.proven_session()?))
+        };
+        if session(&self.memory, self.state.home.next).is_some() {
+            self.state.home.relay = self.state.home.next.take();
+        }
+        let Some((relay, session)) = session(&self.memory, self.state.home.relay) else { return };
+        self.state.home.try_next_at = None;
+        let entry = RouteRelay { relay, session };
+        if self.state.route.as_ref().is_some_and(|route| route.relays() == [entry]) {
+            return;
+        }
+        let clock = (self.state.unix_micros.saturating_add(self.state.now.as_micros())) / 1000;
+        let clock = Epoch::new(clock).unwrap_or(Epoch::MAX);
+        self.state.epoch = clock.max(self.state.epoch.next().unwrap_or(Epoch::MAX));
+        let mut route = Route::new(
+            *self.state.identity.public(),
+            self.state.settings.application,
+            self.state.settings.suites,
+            self.state.epoch,
+        );
+        if route.push_relay(entry).is_err() {
+            return;
+        }
+        self.state.route = Some(route);
+        self.state.route_news = true;
+        for slot in 0..self.memory.peers().len() {
+            self.with_peer(slot, |peer, _| peer.owe_route());
+        }
+    }
+}
+
+/// While home is not bound, one more relay is tried this often.
+const TRY_NEXT_HOME: core::time::Duration = core::time::Duration::from_millis(1500);

@@ -218,6 +218,20 @@ impl Recovery {
         self.list.iter(pool).find(|packet| packet.path == path).copied()
     }
 
+    /// Takes what the oldest packet in flight on `path` carried, so that a probe carries it again:
+    /// the packet stays in flight, empty.
+    pub fn take_oldest_frames(&mut self, path: PathIndex, pool: &mut SentPool<'_>) -> FrameList {
+        self.list
+            .find_mut(pool, |packet| packet.path == path && packet.frames != FrameList::EMPTY)
+            .map_or(FrameList::EMPTY, |packet| core::mem::take(&mut packet.frames))
+    }
+
+    /// The largest number that the peer has acknowledged, on any path.
+    #[must_use]
+    pub fn largest_acked(&self) -> Option<PacketNumber> {
+        self.paths.iter().filter_map(|path| path.largest_acked).map(|largest| largest.number).max()
+    }
+
     /// Hands back everything in flight on `path` as lost; its window does not suffer for it.
     pub fn abandon_path(
         &mut self,

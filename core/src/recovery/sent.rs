@@ -222,6 +222,22 @@ impl SentList {
         }
     }
 
+    /// The first packet, in ascending order, for which `wanted` holds.
+    pub(super) fn find_mut<'p>(
+        &self,
+        pool: &'p mut SentPool<'_>,
+        wanted: impl Fn(&SentPacket) -> bool,
+    ) -> Option<&'p mut SentPacket> {
+        let mut at = self.head;
+        while let Some(packet) = pool.get(at) {
+            if wanted(packet) {
+                return pool.get_mut(at);
+            }
+            at = packet.next;
+        }
+        None
+    }
+
     /// The packets in ascending order.
     pub(super) fn iter<'p>(&self, pool: &'p SentPool<'_>) -> impl Iterator<Item = &'p SentPacket> {
         core::iter::successors(pool.get(self.head), |packet| pool.get(packet.next))

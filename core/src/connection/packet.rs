@@ -1,0 +1,499 @@
+//! The packet half of a connection: opening and reading data packets, filling and sealing them.
+
+use core::time::Duration;
+
+use super::association::Via;
+use super::handshake::place_of;
+use super::path::RelayIndex;
+use super::timers::Timer;
+use super::{Context, Peer, Phase, RouteOwed, settle};
+use crate::channel::Scope;
+use crate::crypto::{Crypto, TAG_LEN};
+use crate::endpoint::{DisconnectReason, Refusal};
+use crate::id::{PacketNumber, RelayId, SessionId};
+use crate::protection::{KeyPhase, Packet, RejectedPacket};
+use crate::recovery::{AckMark, EndDelay, FrameList, NewPacket, PathIndex};
+use crate::route::Route;
+use crate::wire::data::DataHeader;
+use crate::wire::frame::{
+    Ack, AckDelay, DisconnectReason as WireReason, Frame, Frames, PathIntent, emit_ack,
+};
+use crate::wire::number::{Truncated, encode_len};
+use crate::wire::{ParseError, Writer};
+
+/// Bytes of the largest datagram sent; paths may take more, which is for a later search to find.
+pub(crate) const DATAGRAM_LEN: usize = 1200;
+
+impl<C: Crypto> Peer<C> {
+    /// A data packet for this connection.
+    pub(crate) fn handle_data(
+        &mut self,
+        context: &mut Context<'_, C>,
+        relay: RelayIndex,
+        header: &DataHeader,
+        bytes: &mut [u8],
+    ) -> Result<(), Refusal> {
+        let place = place_of(header.index);
+        let len = bytes.len();
+        let association = self.associations[place]
+            .as_mut()
+            .filter(|association| association.local_index == header.index)
+            .ok_or(Refusal::UnknownConnection)?;
+        // Keys of another instance begin a connection of their own: its numbers start at 0.
+        let same = self.remote_instance == Some(association.remote_instance);
+        let expected =
+            if same { self.received.largest().map_or(0, |largest| largest.0 + 1) } else { 0 };
+        let number = PacketNumber(header.number.expand(expected));
+        if same {
+            self.window.check(number.0).map_err(|_| Refusal::Replay)?;
+        }
+        let keep =
+            self.paths.active().map_or(KEEP_KEY_MIN, |path| 3 * pto(self.recovery.rtt(path)));
+        let (ad, sealed) = (header.associated_data(), header.sealed_offset());
+        let sealed = bytes.get_mut(sealed..).ok_or(Refusal::Malformed)?;
+        let packet = Packet { phase: KeyPhase(header.key_phase), number, ad: &ad };
+        if let Err(rejected) = association.keys.open(context.now, keep, &packet, sealed) {
+            if rejected == RejectedPacket::TooManyForgeries {
+                self.fail(context, WireReason::TooManyForgeries);
+            }
+            return Err(Refusal::Forged);
+        }
+        if !association.confirmed {
+            self.adopt(context, place);
+        }
+        self.window.mark(number.0);
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += len as u64;
+        if self.phase != Phase::Connected {
+            return Ok(());
+        }
+        self.set_idle_timer(context);
+
+        let plaintext = sealed.get(..sealed.len().saturating_sub(TAG_LEN)).unwrap_or(&[]);
+        let mut eliciting = false;
+        let mut whole = true;
+        for frame in Frames::new(plaintext) {
+            let handled = frame.map_err(|_: ParseError| Refusal::Protocol).and_then(|frame| {
+                eliciting |= frame.is_ack_eliciting();
+                self.handle_frame(context, relay, &frame)
+            });
+            match handled {
+                Ok(()) => {}
+                Err(Refusal::NoMemory) => {
+                    whole = false;
+                    context.counters.refuse(Refusal::NoMemory);
+                }
+                Err(Refusal::Protocol) => {
+                    self.fail(context, WireReason::ProtocolError);
+                    return Err(Refusal::Protocol);
+                }
+                // A frame that is out of date does no harm to the others.
+                Err(refusal) => context.counters.refuse(refusal),
+            }
+            if self.phase != Phase::Connected {
+                return Ok(());
+            }
+        }
+        // A packet of which something was refused for lack of memory counts as lost: it will come
+        // again, when there may be room.
+        if whole {
+            self.received.on_received(context.now, number, eliciting, Duration::ZERO);
+        }
+        self.set_ack_timer();
+        self.set_recovery_timer();
+        Ok(())
+    }
+
+    fn handle_frame(
+        &mut self,
+        context: &mut Context<'_, C>,
+        relay: RelayIndex,
+        frame: &Frame<'_>,
+    ) -> Result<(), Refusal> {
+        match frame {
+            Frame::Padding { .. } | Frame::Ping => Ok(()),
+            Frame::Ack(ack) => self.handle_ack(context, ack),
+            Frame::PathChallenge { relay: named, session, nonce, intent } => {
+                self.handle_challenge(context, relay, *named, *session, *nonce, *intent)
+            }
+            Frame::PathResponse { relay: named, nonce } => {
+                let (index, moving) =
+                    self.paths.on_response(relay, *named, *nonce).ok_or(Refusal::Path)?;
+                if moving {
+                    self.move_to(context, index);
+                }
+                self.timers.set(Timer::Path, self.paths.poll_timeout());
+                Ok(())
+            }
+            Frame::RouteUpdate { route } => {
+                let route = Route::decode_binary(route).map_err(|_| Refusal::Protocol)?;
+                if route.public_key != self.key {
+                    return Err(Refusal::Protocol);
+                }
+                if self.update_route(context, route) { Ok(()) } else { Err(Refusal::StaleRoute) }
+            }
+            Frame::Disconnect(reason) => {
+                self.close(match reason {
+                    WireReason::Application => DisconnectReason::Remote,
+                    WireReason::ShuttingDown => DisconnectReason::RemoteShutdown,
+                    WireReason::ProtocolError => DisconnectReason::ProtocolError,
+                    WireReason::TooManyForgeries => DisconnectReason::TooManyForgeries,
+                });
+                Ok(())
+            }
+            Frame::ChannelOpen(_)
+            | Frame::ChannelClose { .. }
+            | Frame::Credit { .. }
+            | Frame::Unreliable(_)
+            | Frame::Reliable(_) => match self.channels.handle_frame(&mut context.pools, frame) {
+                Ok(accepted) if accepted.ack => Ok(()),
+                Ok(_) => Err(Refusal::NoMemory),
+                Err(_) => Err(Refusal::Protocol),
+            },
+        }
+    }
+
+    fn handle_ack(&mut self, context: &mut Context<'_, C>, ack: &Ack<'_>) -> Result<(), Refusal> {
+        let next = self.recovery.next_number();
+        let mut ranges: heapless::Vec<_, { Ack::RANGES_MAX }> = heapless::Vec::new();
+        for range in ack.ranges(next) {
+            ranges.push(range.map_err(|_| Refusal::Protocol)?).map_err(|_| Refusal::Protocol)?;
+        }
+        let delay = EndDelay { ack: ack.delay.duration(), host: ack.host_delay.duration() };
+        let Self { recovery, channels, owed, received, .. } = self;
+        let pools = &mut context.pools;
+        recovery
+            .on_ack(context.now, ranges, delay, &mut context.sent, &mut |outcome, packet| {
+                settle(channels, received, owed, pools, outcome, packet);
+            })
+            .map_err(|_| Refusal::Protocol)?;
+        for association in self.associations.iter_mut().flatten() {
+            association.keys.acknowledged(ack.largest(next));
+        }
+        Ok(())
+    }
+
+    /// The other side asks whether this way works: answer on it, and if it is about to move, find
+    /// out whether the way works for us too.
+    fn handle_challenge(
+        &mut self,
+        context: &mut Context<'_, C>,
+        relay: RelayIndex,
+        named: RelayId,
+        session: SessionId,
+        nonce: [u8; 8],
+        intent: PathIntent,
+    ) -> Result<(), Refusal> {
+        let arrived =
+            context.relays.get(usize::from(relay.0)).and_then(crate::endpoint::RelaySlot::id);
+        if arrived != Some(named) || session.is_none() {
+            return Err(Refusal::Path);
+        }
+        let index = self.ensure_path(context, relay, named, session);
+        if let Some(path) = self.paths.get_mut(index) {
+            path.respond = Some(nonce);
+        }
+        if intent == PathIntent::Move && self.paths.active() != Some(index) {
+            self.validate_path(context, relay, named, session, PathIntent::Move);
+        }
+        Ok(())
+    }
+
+    /// Whether a call of [`transmit`](Self::transmit) in this scope may have something to write.
+    pub(crate) fn wants_transmit(&self, context: &Context<'_, C>, scope: Scope) -> bool {
+        if self.handshake_due() {
+            return true;
+        }
+        if self.sending.is_none() {
+            return false;
+        }
+        match self.phase {
+            Phase::Connected => {
+                self.paths.due(context.now).is_some()
+                    || self.owed.ack
+                    || self.owed.ping
+                    || self.owed.route == RouteOwed::Yes
+                    || self.channels.wants_to_send(scope)
+            }
+            Phase::Closing { copies, .. } => {
+                copies > 0
+                    && scope == Scope::Everything
+                    && self.timers.get(Timer::Close) <= context.now
+            }
+            Phase::Free | Phase::Connecting | Phase::Closed => false,
+        }
+    }
+
+    /// Whether the next datagram is sure to take the same way as a run of full ones through `relay`:
+    /// bulk data, and nothing else before it.
+    pub(crate) fn continues_run(&self, context: &Context<'_, C>, relay: RelayIndex) -> bool {
+        let active = self.paths.active().and_then(|index| self.paths.get(index));
+        active.is_some_and(|path| path.relay == relay)
+            && !self.handshake_due()
+            && self.paths.due(context.now).is_none()
+            && self.channels.wants_to_send(Scope::Everything)
+    }
+
+    /// Writes the next datagram, at most `out` long.
+    pub(crate) fn transmit(
+        &mut self,
+        context: &mut Context<'_, C>,
+        slot: usize,
+        scope: Scope,
+        out: &mut [u8],
+    ) -> Option<(RelayIndex, usize)> {
+        let out_len = out.len().min(DATAGRAM_LEN);
+        let out = out.get_mut(..out_len)?;
+        if let Some(written) = self.transmit_handshake(context, slot, out) {
+            return Some(written);
+        }
+        if !self.wants_transmit(context, scope) {
+            return None;
+        }
+        if let Some(index) = self.paths.due(context.now)
+            && let Some(written) = self.transmit_packet(context, index, Content::Path, out)
+        {
+            return Some(written);
+        }
+        let active = self.paths.active()?;
+        self.transmit_packet(context, active, Content::Main(scope), out)
+    }
+
+    fn transmit_packet(
+        &mut self,
+        context: &mut Context<'_, C>,
+        index: PathIndex,
+        content: Content,
+        out: &mut [u8],
+    ) -> Option<(RelayIndex, usize)> {
+        let path = *self.paths.get(index)?;
+        let Some(session) = context.session(path.relay) else {
+            if content == Content::Path {
+                // No session to answer from: ask again when there is one.
+                self.paths.challenge_sent(index, context.now);
+                self.timers.set(Timer::Path, self.paths.poll_timeout());
+            }
+            return None;
+        };
+        let via = Via { relay: path.relay, relay_id: path.relay_id, session };
+        let number = self.recovery.next_number();
+        let association = self.associations.get_mut(self.sending?)?.as_mut()?;
+        if association.keys.should_update(context.now) {
+            // It is due and allowed, so it cannot be too early.
+            let _ = association.keys.update(context.now);
+        }
+        let len = encode_len(number.0, self.recovery.largest_acked().map(|largest| largest.0));
+        let header = DataHeader {
+            destination: path.remote,
+            key_phase: association.keys.key_phase().0,
+            index: association.remote_index,
+            number: Truncated::new(number.0, len),
+        };
+        let sealed = header.emit(out).ok()?;
+        let room = out.len().checked_sub(TAG_LEN)?;
+        let mut writer = Writer::new(out.get_mut(sealed..room)?);
+        let filled = match content {
+            Content::Path => self.fill_path(context, index, via, &mut writer),
+            Content::Main(scope) => self.fill(context, index, scope, &mut writer),
+        };
+        let plaintext_len = writer.position();
+        if plaintext_len == 0 {
+            return None;
+        }
+        let end = sealed + plaintext_len + TAG_LEN;
+        let ad = header.associated_data();
+        let association = self.associations.get_mut(self.sending?)?.as_mut()?;
+        if association.keys.seal(number, &ad, out.get_mut(sealed..end)?).is_err() {
+            self.channels.on_lost(&mut context.pools, filled.frames);
+            self.close(DisconnectReason::TooManyForgeries);
+            return None;
+        }
+        let packet = NewPacket {
+            path: index,
+            size: end as u16,
+            ack_eliciting: filled.eliciting,
+            frames: filled.frames,
+            ack: filled.ack,
+        };
+        if self.recovery.on_sent(context.now, packet, &mut context.sent).is_err() {
+            // No place to remember it: `fill` checks, so only a path frame can come here, and that
+            // is repeated by its own timer.
+            self.channels.on_lost(&mut context.pools, filled.frames);
+        }
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += end as u64;
+        self.set_recovery_timer();
+        self.set_ack_timer();
+        if filled.eliciting && self.phase == Phase::Connected {
+            let interval = self.idle_timeout(context) / 3;
+            self.timers.set(Timer::KeepAlive, context.now + interval);
+        }
+        Some((path.relay, end))
+    }
+
+    /// Fills a packet that only asks or answers about its path.
+    fn fill_path(
+        &mut self,
+        context: &mut Context<'_, C>,
+        index: PathIndex,
+        via: Via,
+        writer: &mut Writer<'_>,
+    ) -> Filled {
+        let mut filled = Filled::default();
+        let now = context.now;
+        let due = self.paths.due(now) == Some(index);
+        let Some(path) = self.paths.get_mut(index) else { return filled };
+        if let Some(nonce) = path.respond.take() {
+            let response = Frame::PathResponse { relay: path.relay_id, nonce };
+            filled.eliciting |= response.emit(writer).is_ok();
+        }
+        if let Some(challenge) = path.challenge.filter(|_| due) {
+            let intent = if challenge.moving { PathIntent::Move } else { PathIntent::Probe };
+            let frame = Frame::PathChallenge {
+                relay: via.relay_id,
+                session: via.session,
+                nonce: challenge.nonce,
+                intent,
+            };
+            filled.eliciting |= frame.emit(writer).is_ok();
+            self.paths.challenge_sent(index, now);
+        }
+        self.timers.set(Timer::Path, self.paths.poll_timeout());
+        filled
+    }
+
+    /// Fills a packet: acks, then what is small and owed, then the channels.
+    fn fill(
+        &mut self,
+        context: &mut Context<'_, C>,
+        index: PathIndex,
+        scope: Scope,
+        writer: &mut Writer<'_>,
+    ) -> Filled {
+        let mut filled = Filled::default();
+        let open = self.recovery.can_send(index, DATAGRAM_LEN as u16) && context.sent.has_room();
+        if !open && !self.owed.ack {
+            return filled;
+        }
+        if self.received.ack_pending() || self.owed.ack {
+            self.write_ack(context, writer, &mut filled);
+        }
+        let ack_len = writer.position();
+        if open {
+            self.write_owed(context, writer, &mut filled);
+            let written =
+                self.channels.write(&mut context.pools, scope, writer, &mut filled.frames);
+            filled.eliciting |= written.ack_eliciting;
+            self.write_disconnect(context, writer, &mut filled, ack_len);
+        }
+        filled
+    }
+
+    fn write_ack(
+        &mut self,
+        context: &Context<'_, C>,
+        writer: &mut Writer<'_>,
+        filled: &mut Filled,
+    ) {
+        let delay = AckDelay::from_duration(self.received.ack_delay(context.now));
+        let host = AckDelay::from_duration(self.received.host_delay());
+        if let Ok(told) = emit_ack(writer, delay, host, self.received.ranges()) {
+            filled.ack = self.received.on_ack_sent(told);
+        }
+        self.owed.ack = false;
+        if self.received.wants_acknowledgement() {
+            self.owed.ping = true;
+        }
+    }
+
+    fn write_owed(
+        &mut self,
+        context: &Context<'_, C>,
+        writer: &mut Writer<'_>,
+        filled: &mut Filled,
+    ) {
+        if self.owed.route == RouteOwed::Yes
+            && let Some(route) = context.route
+        {
+            let mut bytes = [0; Route::LEN_MAX];
+            let written = route
+                .encode(&mut bytes)
+                .ok()
+                .and_then(|len| bytes.get(..len))
+                .is_some_and(|route| Frame::RouteUpdate { route }.emit(writer).is_ok());
+            if written {
+                self.owed.route = RouteOwed::Sent(self.recovery.next_number());
+                filled.eliciting = true;
+            }
+        }
+        if core::mem::take(&mut self.owed.ping) && !filled.eliciting {
+            // One byte; data behind it makes it superfluous, but only the channels know of that.
+            filled.eliciting |= Frame::Ping.emit(writer).is_ok();
+        }
+    }
+
+    /// When nothing more can be sent, the last packet of a connection says so.
+    fn write_disconnect(
+        &mut self,
+        context: &Context<'_, C>,
+        writer: &mut Writer<'_>,
+        filled: &mut Filled,
+        before: usize,
+    ) {
+        let Phase::Closing { reason, copies } = self.phase else { return };
+        if copies == 0
+            || writer.position() > before && self.channels.wants_to_send(Scope::Everything)
+        {
+            return;
+        }
+        if Frame::Disconnect(reason).emit(writer).is_ok() {
+            filled.eliciting = true;
+            self.phase = Phase::Closing { reason, copies: copies - 1 };
+            let wait =
+                self.paths.active().map_or(KEEP_KEY_MIN, |path| pto(self.recovery.rtt(path)));
+            self.timers.set(Timer::Close, context.now + wait);
+        }
+    }
+
+    pub(super) fn set_idle_timer(&mut self, context: &Context<'_, C>) {
+        let timeout = self.idle_timeout(context);
+        self.timers.set(Timer::Idle, context.now + timeout);
+        if self.timers.get(Timer::KeepAlive) == crate::time::Instant::FAR {
+            self.timers.set(Timer::KeepAlive, context.now + timeout / 3);
+        }
+    }
+
+    /// The shorter of both sides' idle time-outs (RFC 9000 §10.1).
+    fn idle_timeout(&self, context: &Context<'_, C>) -> Duration {
+        let remote = Duration::from_millis(self.remote.idle_timeout_ms).max(IDLE_TIMEOUT_MIN);
+        context.settings.idle_timeout.min(remote)
+    }
+}
+
+/// What a packet is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Main(Scope),
+    Path,
+}
+
+/// What was written into a packet.
+#[derive(Clone, Copy)]
+struct Filled {
+    eliciting: bool,
+    frames: FrameList,
+    ack: AckMark,
+}
+
+impl Default for Filled {
+    fn default() -> Self {
+        Self { eliciting: false, frames: FrameList::EMPTY, ack: AckMark::NONE }
+    }
+}
+
+fn pto(rtt: &crate::recovery::Rtt) -> Duration {
+    rtt.pto(crate::recovery::MAX_ACK_DELAY)
+}
+
+const KEEP_KEY_MIN: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,114 @@
+//! One connection's timers: one enum, one table.
+
+use crate::time::Instant;
+
+/// What a connection waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Timer {
+    /// The first message is due (again).
+    Handshake,
+    /// The connect time-out.
+    Connect,
+    /// Loss detection or a probe time-out.
+    Recovery,
+    /// An acknowledgement must leave by itself.
+    Ack,
+    /// The idle time-out.
+    Idle,
+    /// A ping, so that the other side does not time out.
+    KeepAlive,
+    /// A path challenge is due (again).
+    Path,
+    /// What is in flight on a path left behind is given up.
+    LeavePath,
+    /// The disconnect is repeated, or the connection forgotten.
+    Close,
+}
+
+impl Timer {
+    /// Every timer, in the order in which those due at once are handled.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Idle,
+        Self::Connect,
+        Self::Close,
+        Self::Handshake,
+        Self::Recovery,
+        Self::Ack,
+        Self::KeepAlive,
+        Self::Path,
+        Self::LeavePath,
+    ];
+}
+
+/// When each timer fires; [`Instant::FAR`] if it is not set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timers([Instant; Timer::ALL.len()]);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self([Instant::FAR; Timer::ALL.len()])
+    }
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
+        self.0[timer as usize] = at;
+    }
+
+    pub(crate) fn stop(&mut self, timer: Timer) {
+        self.set(timer, Instant::FAR);
+    }
+
+    pub(crate) fn get(&self, timer: Timer) -> Instant {
+        self.0[timer as usize]
+    }
+
+    /// Takes the next timer that is due: it is stopped until set again.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        let timer = Timer::ALL.into_iter().find(|timer| self.get(*timer) <= now)?;
+        self.stop(timer);
+        Some(timer)
+    }
+
+    /// The earliest timer.
+    pub(crate) fn next(&self) -> (Instant, Timer) {
+        let mut first = (Instant::FAR, Timer::Idle);
+        for timer in Timer::ALL {
+            if self.get(timer) < first.0 {
+                first = (self.get(timer), timer);
+            }
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_timers_come_once_each() {
+        let mut timers = Timers::default();
+        assert_eq!(timers.take_due(Instant::from_millis(9)), None);
+        timers.set(Timer::Ack, Instant::from_millis(5));
+        timers.set(Timer::Idle, Instant::from_millis(7));
+        assert_eq!(timers.next(), (Instant::from_millis(5), Timer::Ack));
+        assert_eq!(timers.take_due(Instant::from_millis(4)), None);
+        assert_eq!(timers.take_due(Instant::from_millis(9)), Some(Timer::Idle));
+        assert_eq!(timers.take_due(Instant::from_millis(9)), Some(Timer::Ack));
+        assert_eq!(timers.take_due(Instant::from_millis(9)), None);
+        assert_eq!(timers.next().0, Instant::FAR);
+    }
+
+    #[test]
+    fn every_timer_has_its_own_place() {
+        let mut timers = Timers::default();
+        for (n, timer) in Timer::ALL.into_iter().enumerate() {
+            timers.set(timer, Instant::from_micros(n as u64));
+        }
+        for (n, timer) in Timer::ALL.into_iter().enumerate() {
+            assert_eq!(timers.get(timer), Instant::from_micros(n as u64));
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What comes in: datagrams, each to its owner, or refused and counted.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::request::{DATAGRAM_LEN_MAX as REQUEST_LEN_MAX, Held};
+use super::{Endpoint, Refusal};
+use crate::connection::{RelayIndex, check_mac, open_initiation, slot_of};
+use crate::crypto::Crypto;
+use crate::id::PeerId;
+use crate::memory::Lender;
+use crate::noise::mac_key;
+use crate::time::Instant;
+use crate::wire::data::DataHeader;
+use crate::wire::handshake::{Initiation, MacKeyedBy, Response};
+use crate::wire::{Kind, ParseError};
+
+use super::hop::HopContext;
+
+impl<C: Crypto, L: Lender> Endpoint<C, L> {
+    /// Takes a datagram that arrived from `from`; it is opened in place.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why it was not taken. It is counted already: nothing need be done.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Result<(), Refusal> {
+        self.state.now = self.state.now.max(now);
+        self.state.counters.datagrams_in += 1;
+        self.state.counters.bytes_in += bytes.len() as u64;
+        let taken = self.dispatch(from, bytes);
+        if let Err(refusal) = taken {
+            self.state.counters.refuse(refusal);
+        }
+        taken
+    }
+
+    fn dispatch(&mut self, from: SocketAddr, bytes: &mut [u8]) -> Result<(), Refusal> {
+        let place = self
+            .memory
+            .relays()
+            .iter()
+            .position(|slot| slot.is_at(from))
+            .ok_or(Refusal::UnknownSource)?;
+        let relay = RelayIndex(place as u8);
+        let kind = Kind::of(bytes).map_err(refused)?;
+        if !kind.is_forwarded() {
+            return self.handle_hop(relay, kind, bytes);
+        }
+        if self.memory.relays()[place].session().is_none() {
+            return Err(Refusal::NotBound);
+        }
+        match kind {
+            Kind::Data => {
+                let header = DataHeader::parse(bytes).map_err(refused)?;
+                let slot = self.slot(slot_of(header.index))?;
+                self.with_peer(slot, |peer, context| {
+                    peer.handle_data(context, relay, &header, bytes)
+                })
+            }
+            Kind::Response => {
+                let header = Response::parse(bytes).map_err(refused)?;
+                let slot = self.slot(slot_of(header.receiver_index))?;
+                self.with_peer(slot, |peer, context| {
+                    peer.handle_response(context, relay, &header, bytes)
+                })
+            }
+            // Only the two kinds of first message are left.
+            _ => self.handle_initiation(relay, bytes),
+        }
+    }
+
+    fn slot(&self, slot: usize) -> Result<usize, Refusal> {
+        if slot < self.memory.peers().len() { Ok(slot) } else { Err(Refusal::UnknownConnection) }
+    }
+
+    fn handle_hop(
+        &mut self,
+        relay: RelayIndex,
+        kind: Kind,
+        bytes: &mut [u8],
+    ) -> Result<(), Refusal> {
+        let parts = self.parts();
+        let context = parts.context;
+        let mut hop = HopContext { crypto: context.crypto, identity: context.identity };
+        let slot = &mut context.relays[usize::from(relay.0)];
+        let before = (slot.session(), slot.proven_session());
+        let handled = slot.handle(context.now, kind, &mut hop, bytes);
+        let after = (slot.session(), slot.proven_session());
+        if before.0 != after.0 && after.0.is_some() {
+            for slot in 0..self.memory.peers().len() {
+                self.with_peer(slot, |peer, context| {
+                    peer.on_relay_bound(context);
+                    peer.handle_timeout(context);
+                });
+            }
+        }
+        if before.1 != after.1 && after.1.is_some() {
+            self.renew_route();
+        }
+        handled
+    }
+
+    fn handle_initiation(&mut self, relay: RelayIndex, bytes: &mut [u8]) -> Result<(), Refusal> {
+        let header = Initiation::parse(bytes).map_err(refused)?;
+        if header.keyed_by == MacKeyedBy::Invite {
+            let secret = self.state.accept_requests.as_ref().ok_or(Refusal::UnknownPeer)?;
+            let key = mac_key::<C>(&secret.0, header.sender);
+            check_mac::<C>(&key, &header, bytes, &self.state.identity)?;
+        }
+        match self.live(header.sender) {
+            Some(slot) => self.handle_known_initiation(slot, relay, header, bytes),
+            None if header.keyed_by == MacKeyedBy::Invite => {
+                self.hold_request(relay, header, bytes)
+            }
+            None => Err(Refusal::UnknownPeer),
+        }
+    }
+
+    fn handle_known_initiation(
+        &mut self,
+        slot: usize,
+        relay: RelayIndex,
+        header: Initiation,
+        bytes: &mut [u8],
+    ) -> Result<(), Refusal> {
+        self.with_peer(slot, |peer, context| {
+            if peer.check_initiation(context, &header, bytes)? {
+                return Ok(());
+            }
+            let key = peer.key();
+            let opened = open_initiation(context, header, Some((&key, peer.pair_secret())), bytes)?;
+            peer.answer(context, slot, relay, opened)
+        })
+    }
+
+    /// A stranger who knows the invite's secret: the application is asked.
+    fn hold_request(
+        &mut self,
+        relay: RelayIndex,
+        header: Initiation,
+        bytes: &mut [u8],
+    ) -> Result<(), Refusal> {
+        let parts = self.parts();
+        let now = parts.context.now;
+        let is_theirs =
+            |held: &Option<Held>| held.as_ref().is_some_and(|held| held.id == header.sender);
+        if let Some(request) = parts.requests.iter_mut().find(|request| is_theirs(&request.held)) {
+            // Asking again keeps the request, and the latest first message is the one to answer.
+            if let Some(held) = &mut request.held
+                && let Ok(datagram) = heapless::Vec::from_slice(bytes)
+            {
+                held.datagram = datagram;
+                held.expires = now + REQUEST_LIFETIME;
+            }
+            return Ok(());
+        }
+        let free = parts
+            .requests
+            .iter_mut()
+            .find(|request| request.held.as_ref().is_none_or(|held| held.expires <= now))
+            .ok_or(Refusal::RequestsFull)?;
+        let datagram: heapless::Vec<u8, REQUEST_LEN_MAX> =
+            heapless::Vec::from_slice(bytes).map_err(|_| Refusal::Malformed)?;
+        let opened = open_initiation(&parts.context, header, None, bytes)?;
+        let route = opened.route.ok_or(Refusal::Protocol)?;
+        if route.public_key != opened.key {
+            return Err(Refusal::Protocol);
+        }
+        free.held = Some(Held {
+            id: header.sender,
+            relay,
+            route,
+            expires: now + REQUEST_LIFETIME,
+            told: false,
+            datagram,
+        });
+        Ok(())
+    }
+
+    /// The application accepts: the first message that was held is answered at once.
+    pub(super) fn answer_request(&mut self, peer: PeerId, slot: usize) {
+        let held = self
+            .parts()
+            .requests
+            .iter_mut()
+            .find(|request| request.held.as_ref().is_some_and(|held| held.id == peer))
+            .and_then(|request| request.held.take());
+        if let Some(mut held) = held
+            && let Ok(header) = Initiation::parse(&held.datagram)
+            && let Err(refusal) =
+                self.handle_known_initiation(slot, held.relay, header, &mut held.datagram)
+        {
+            self.state.counters.refuse(refusal);
+        }
+    }
+}
+
+fn refused(error: ParseError) -> Refusal {
+    match error {
+        ParseError::Version | ParseError::Suite => Refusal::Version,
+        _ => Refusal::Malformed,
+    }
+}
+
+/// A stranger's request is forgotten after this long.
+const REQUEST_LIFETIME: Duration = Duration::from_secs(10);

@@ -1,0 +1,101 @@
+//! What can be known about a connection and a relay.
+
+use core::time::Duration;
+
+use super::{Endpoint, RelaySlot, RelayState};
+use crate::channel;
+use crate::crypto::Crypto;
+use crate::directory::RelayEntry;
+use crate::id::{PeerId, RelayId};
+use crate::memory::Lender;
+
+/// How a connection fares.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// Whether the handshake is done.
+    pub connected: bool,
+    /// The relay that carries the connection.
+    pub relay: Option<RelayId>,
+    /// Smoothed round-trip time (RFC 9002 §5.3).
+    pub rtt: Duration,
+    /// The latest sample.
+    pub rtt_latest: Duration,
+    /// The least sample.
+    pub rtt_min: Duration,
+    /// Mean deviation of the samples.
+    pub jitter: Duration,
+    /// Data packets sent.
+    pub packets_sent: u64,
+    /// Ack-eliciting packets that were found lost, of those sent.
+    pub packets_lost: u64,
+    /// Data packets received.
+    pub packets_received: u64,
+    /// Bytes of the data packets sent, headers and tags included.
+    pub bytes_sent: u64,
+    /// Bytes of the data packets received, headers and tags included.
+    pub bytes_received: u64,
+    /// Bytes that may be in flight.
+    pub window: u64,
+    /// What is queued on the channels, and what was dropped there.
+    pub channels: channel::ChannelStats,
+}
+
+/// One relay of the directory.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RelayStatus<'a> {
+    /// Which.
+    pub id: RelayId,
+    /// Its directory entry.
+    pub entry: &'a RelayEntry,
+    /// How far the way to a session there is.
+    pub state: RelayState,
+    /// Round-trip time of the latest keep-alive.
+    pub rtt: Option<Duration>,
+    /// Whether the route names it.
+    pub home: bool,
+}
+
+impl<C: Crypto, L: Lender> Endpoint<C, L> {
+    /// How the connection with a peer fares; `None` if there is no such peer.
+    pub fn peer_stats(&mut self, peer: PeerId) -> Option<PeerStats> {
+        let slot = self.live(peer)?;
+        let parts = self.parts();
+        let peer = &parts.peers[slot];
+        let path = peer.active_path();
+        let recovery = peer.recovery();
+        let index = path.map_or_else(Default::default, |(index, _)| index);
+        let (rtt, sent, traffic) = (recovery.rtt(index), recovery.stats(), peer.traffic());
+        Some(PeerStats {
+            connected: peer.is_connected(),
+            relay: path.map(|(_, relay)| relay),
+            rtt: rtt.smoothed(),
+            rtt_latest: rtt.latest(),
+            rtt_min: rtt.min(),
+            jitter: rtt.jitter(),
+            packets_sent: traffic.packets_sent,
+            packets_lost: sent.packets_lost,
+            packets_received: traffic.packets_received,
+            bytes_sent: traffic.bytes_sent,
+            bytes_received: traffic.bytes_received,
+            window: recovery.window(index),
+            channels: peer.channels_ref().stats(&parts.context.pools),
+        })
+    }
+
+    /// Every relay of the directory.
+    pub fn relays(&self) -> impl Iterator<Item = RelayStatus<'_>> {
+        let home = self.home();
+        self.memory.relays().iter().filter_map(move |slot: &RelaySlot<C>| {
+            let id = slot.id()?;
+            Some(RelayStatus {
+                id,
+                entry: slot.entry()?,
+                state: slot.state(),
+                rtt: slot.rtt(),
+                home: home == Some(id),
+            })
+        })
+    }
+}
