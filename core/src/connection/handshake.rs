@@ -46,6 +46,13 @@ pub(super) struct Answered {
     due: bool,
 }
 
+/// Whether the other side was sent our route in the handshake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Yes,
+    No,
+}
+
 /// A first message, opened: what a responder decides on.
 pub(crate) struct Opened<C: Crypto> {
     header: InitiationHeader,
@@ -206,7 +213,7 @@ impl<C: Crypto> Peer<C> {
         });
         let elapsed = context.now.since(sent_at);
         self.initiation = None;
-        self.adopt(context, place);
+        self.adopt(context, place, Told::Yes);
         if let Some(active) = self.paths.active() {
             self.recovery.set_initial_rtt(active, elapsed);
         }
@@ -220,7 +227,7 @@ impl<C: Crypto> Peer<C> {
     }
 
     /// Keys are proven: use them, and begin a new connection if the other side has.
-    pub(super) fn adopt(&mut self, context: &mut Context<'_, C>, place: usize) {
+    pub(super) fn adopt(&mut self, context: &mut Context<'_, C>, place: usize, told: Told) {
         let Some(association) = &mut self.associations[place] else { return };
         association.confirmed = true;
         let (instance, remote, via) =
@@ -265,7 +272,9 @@ impl<C: Crypto> Peer<C> {
                 self.move_to(context, index);
             }
         }
-        if context.route.is_some() {
+        // Who reached us where our route says has it; who was told in the handshake, too.
+        let stale = |route: &Route| route.relays().iter().all(|entry| entry.relay != via.relay_id);
+        if told == Told::No && context.route.is_some_and(stale) {
             self.owed.route = super::RouteOwed::Yes;
         }
         self.follow_route(context);
@@ -295,6 +304,7 @@ impl<C: Crypto> Peer<C> {
             self.timers.set(Timer::Handshake, context.now + backoff(3));
             return;
         };
+        self.timers.set(Timer::Handshake, context.now + backoff(tries));
         match &mut self.initiation {
             Some(initiation) if initiation.via == via => initiation.due = true,
             before => {
@@ -435,7 +445,6 @@ impl<C: Crypto> Peer<C> {
         InitiationHeader::put_mac(datagram, mac.0);
         initiation.state = Some(state);
         initiation.sent_at = context.now;
-        self.timers.set(Timer::Handshake, context.now + backoff(initiation.tries));
         initiation.tries = initiation.tries.saturating_add(1);
         Some((via.relay, offset + noise_len))
     }

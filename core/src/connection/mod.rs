@@ -18,8 +18,8 @@ use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
 use crate::noise::KeyPair;
 use crate::protection::PacketWindow;
 use crate::recovery::{
-    AckPolicy, ControllerKind, NewReno, Outcome, PathIndex, Received, Recovery, SentPool,
-    TimeoutAction,
+    AckPolicy, ControllerKind, MAX_ACK_DELAY, NewReno, Outcome, PathIndex, Received, Recovery,
+    SentPool, TimeoutAction,
 };
 use crate::route::Route;
 use crate::time::Instant;
@@ -85,7 +85,7 @@ enum Phase {
     Connecting,
     /// A handshake is complete.
     Connected,
-    /// A Disconnect is being sent, so many more times.
+    /// A Disconnect is being sent, and repeated so many more times.
     Closing { reason: WireReason, copies: u8 },
     /// Over; the slot is free once the application has been told.
     Closed,
@@ -96,6 +96,7 @@ enum Phase {
 struct Owed {
     ack: bool,
     ping: bool,
+    disconnect: bool,
     route: RouteOwed,
 }
 
@@ -263,9 +264,10 @@ impl<C: Crypto> Peer<C> {
         match self.phase {
             Phase::Connecting => self.phase = Phase::Closed,
             Phase::Connected => {
-                self.phase = Phase::Closing { reason, copies: DISCONNECT_COPIES };
+                self.phase = Phase::Closing { reason, copies: DISCONNECT_REPEATS };
                 self.stop_timers_but(Timer::Recovery);
-                self.timers.set(Timer::Close, context.now);
+                self.owed.disconnect = true;
+                self.timers.set(Timer::Close, context.now + self.pto());
             }
             Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
         }
@@ -334,7 +336,11 @@ impl<C: Crypto> Peer<C> {
     pub(crate) fn on_relay_bound(&mut self, context: &mut Context<'_, C>) {
         match self.phase {
             Phase::Connecting => self.timers.set(Timer::Handshake, context.now),
-            Phase::Connected => self.timers.set(Timer::Path, self.paths.poll_timeout()),
+            Phase::Connected => {
+                self.paths.hurry(context.now);
+                self.timers.set(Timer::Path, self.paths.poll_timeout());
+                self.follow_route(context);
+            }
             Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
         }
     }
@@ -354,7 +360,7 @@ impl<C: Crypto> Peer<C> {
                         self.close(DisconnectReason::ConnectTimedOut);
                     }
                 }
-                Timer::Close => self.on_close_timer(),
+                Timer::Close => self.on_close_timer(context.now),
                 Timer::Handshake => self.on_handshake_timer(context),
                 Timer::Recovery => self.on_recovery_timer(context),
                 Timer::Ack => self.owed.ack = true,
@@ -408,12 +414,22 @@ impl<C: Crypto> Peer<C> {
         }
     }
 
-    fn on_close_timer(&mut self) {
-        if let Phase::Closing { copies: 0, .. } = self.phase {
+    /// Ends the connection in any case, whether the copies could be sent or not.
+    fn on_close_timer(&mut self, now: Instant) {
+        let Phase::Closing { reason, copies } = self.phase else { return };
+        if copies == 0 {
             self.phase = Phase::Closed;
             self.timers = Timers::default();
+        } else {
+            self.phase = Phase::Closing { reason, copies: copies - 1 };
+            self.owed.disconnect = true;
+            self.timers.set(Timer::Close, now + self.pto());
         }
-        // Otherwise the next transmit sends a copy and sets the timer again.
+    }
+
+    /// The probe time-out of the path in use.
+    fn pto(&self) -> Duration {
+        self.paths.active().map_or(PTO_UNKNOWN, |path| self.recovery.rtt(path).pto(MAX_ACK_DELAY))
     }
 
     fn on_recovery_timer(&mut self, context: &mut Context<'_, C>) {
@@ -509,7 +525,7 @@ impl<C: Crypto> Peer<C> {
         let Some(left) = self.paths.activate(index) else { return };
         // What is on its way there still may arrive and be acknowledged over the new path.
         self.give_up_left_path(context);
-        let wait = self.recovery.rtt(left).pto(crate::recovery::MAX_ACK_DELAY);
+        let wait = self.recovery.rtt(left).pto(MAX_ACK_DELAY);
         self.recovery.set_initial_rtt(index, self.recovery.rtt(left).smoothed());
         self.leaving = Some(left);
         self.timers.set(Timer::LeavePath, context.now + wait);
@@ -578,6 +594,7 @@ fn settle(
     }
 }
 
-/// A disconnect is sent this often: nothing acknowledges it.
-const DISCONNECT_COPIES: u8 = 3;
+/// A disconnect is repeated this often: nothing acknowledges it.
+const DISCONNECT_REPEATS: u8 = 2;
+const PTO_UNKNOWN: Duration = Duration::from_millis(500);
 const CONTROLLER: ControllerKind = ControllerKind::NewReno(NewReno::new());

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::association::Via;
-use super::handshake::place_of;
+use super::handshake::{Told, place_of};
 use super::path::RelayIndex;
 use super::timers::Timer;
 use super::{Context, Peer, Phase, RouteOwed, settle};
@@ -35,6 +35,7 @@ impl<C: Crypto> Peer<C> {
     ) -> Result<(), Refusal> {
         let place = place_of(header.index);
         let len = bytes.len();
+        let keep = 3 * self.pto();
         let association = self.associations[place]
             .as_mut()
             .filter(|association| association.local_index == header.index)
@@ -47,8 +48,6 @@ impl<C: Crypto> Peer<C> {
         if same {
             self.window.check(number.0).map_err(|_| Refusal::Replay)?;
         }
-        let keep =
-            self.paths.active().map_or(KEEP_KEY_MIN, |path| 3 * pto(self.recovery.rtt(path)));
         let (ad, sealed) = (header.associated_data(), header.sealed_offset());
         let sealed = bytes.get_mut(sealed..).ok_or(Refusal::Malformed)?;
         let packet = Packet { phase: KeyPhase(header.key_phase), number, ad: &ad };
@@ -59,7 +58,7 @@ impl<C: Crypto> Peer<C> {
             return Err(Refusal::Forged);
         }
         if !association.confirmed {
-            self.adopt(context, place);
+            self.adopt(context, place, Told::No);
         }
         self.window.mark(number.0);
         self.stats.packets_received += 1;
@@ -215,11 +214,7 @@ impl<C: Crypto> Peer<C> {
                     || self.owed.route == RouteOwed::Yes
                     || self.channels.wants_to_send(scope)
             }
-            Phase::Closing { copies, .. } => {
-                copies > 0
-                    && scope == Scope::Everything
-                    && self.timers.get(Timer::Close) <= context.now
-            }
+            Phase::Closing { .. } => self.owed.disconnect && scope == Scope::Everything,
             Phase::Free | Phase::Connecting | Phase::Closed => false,
         }
     }
@@ -372,7 +367,7 @@ impl<C: Crypto> Peer<C> {
     ) -> Filled {
         let mut filled = Filled::default();
         let open = self.recovery.can_send(index, DATAGRAM_LEN as u16) && context.sent.has_room();
-        if !open && !self.owed.ack {
+        if !open && !self.owed.ack && !self.owed.disconnect {
             return filled;
         }
         if self.received.ack_pending() || self.owed.ack {
@@ -384,7 +379,9 @@ impl<C: Crypto> Peer<C> {
             let written =
                 self.channels.write(&mut context.pools, scope, writer, &mut filled.frames);
             filled.eliciting |= written.ack_eliciting;
-            self.write_disconnect(context, writer, &mut filled, ack_len);
+        }
+        if self.owed.disconnect {
+            self.write_disconnect(writer, &mut filled, ack_len);
         }
         filled
     }
@@ -433,25 +430,12 @@ impl<C: Crypto> Peer<C> {
     }
 
     /// When nothing more can be sent, the last packet of a connection says so.
-    fn write_disconnect(
-        &mut self,
-        context: &Context<'_, C>,
-        writer: &mut Writer<'_>,
-        filled: &mut Filled,
-        before: usize,
-    ) {
-        let Phase::Closing { reason, copies } = self.phase else { return };
-        if copies == 0
-            || writer.position() > before && self.channels.wants_to_send(Scope::Everything)
-        {
-            return;
-        }
-        if Frame::Disconnect(reason).emit(writer).is_ok() {
+    fn write_disconnect(&mut self, writer: &mut Writer<'_>, filled: &mut Filled, before: usize) {
+        let Phase::Closing { reason, .. } = self.phase else { return };
+        // The last message frame fills its packet, so a Disconnect has one of its own.
+        if writer.position() == before && Frame::Disconnect(reason).emit(writer).is_ok() {
             filled.eliciting = true;
-            self.phase = Phase::Closing { reason, copies: copies - 1 };
-            let wait =
-                self.paths.active().map_or(KEEP_KEY_MIN, |path| pto(self.recovery.rtt(path)));
-            self.timers.set(Timer::Close, context.now + wait);
+            self.owed.disconnect = false;
         }
     }
 
@@ -491,9 +475,4 @@ impl Default for Filled {
     }
 }
 
-fn pto(rtt: &crate::recovery::Rtt) -> Duration {
-    rtt.pto(crate::recovery::MAX_ACK_DELAY)
-}
-
-const KEEP_KEY_MIN: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);

@@ -81,7 +81,7 @@ impl Paths {
         if let Some(index) = self.find(relay, remote) {
             return (index, false);
         }
-        let active = self.active.map(|index| index.get());
+        let active = self.active.map(PathIndex::get);
         let place = (0..MAX_PATHS)
             .filter(|place| Some(*place) != active)
             .min_by_key(|place| match &self.paths[*place] {
@@ -144,6 +144,15 @@ impl Paths {
         challenge.tries += 1;
         if challenge.tries > CHALLENGE_TRIES {
             path.challenge = None;
+        }
+    }
+
+    /// Challenges that waited need not wait any longer: a session to send them from is there.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for challenge in self.paths.iter_mut().flatten().filter_map(|path| path.challenge.as_mut())
+        {
+            challenge.next_at = now;
+            challenge.tries = 0;
         }
     }
 

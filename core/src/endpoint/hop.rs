@@ -55,6 +55,7 @@ struct Attempt<C: Crypto> {
     reported: bool,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one per relay, and core cannot box")]
 enum Step<C: Crypto> {
     Hello { nonce: [u8; 8] },
     Bind { cookie: Cookie, ephemeral: KeyPair, awaiting: Option<AwaitResponse<C>> },
@@ -227,7 +228,7 @@ impl<C: Crypto> RelaySlot<C> {
         });
         let bound = self.bound.as_ref().map_or(Instant::FAR, |bound| {
             let lost = bound.unanswered_since.map_or(Instant::FAR, |since| since + NO_ANSWER);
-            bound.keep_alive_at.min(lost)
+            if bound.unbind { Instant::FAR } else { bound.keep_alive_at.min(lost) }
         });
         attempt.min(bound)
     }
@@ -387,26 +388,31 @@ impl<C: Crypto> RelaySlot<C> {
 
     fn transmit_control(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let bound = self.bound.as_mut()?;
-        let message = if bound.unbind {
-            ControlMessage::Unbind
-        } else if bound.keep_alive_at <= now {
-            ControlMessage::KeepAlive { time: now.as_micros() as u32 }
-        } else {
+        if bound.unbind || bound.keep_alive_at > now {
             return None;
-        };
+        }
+        bound.unanswered_since.get_or_insert(now);
+        bound.keep_alive_at = now + backoff(bound.tries);
+        bound.tries = bound.tries.saturating_add(1);
+        self.write_control(ControlMessage::KeepAlive { time: now.as_micros() as u32 }, out)
+    }
+
+    /// Tells the relay that the session is no longer wanted, once.
+    pub(crate) fn poll_unbind(&mut self, out: &mut [u8]) -> Option<usize> {
+        self.bound.as_ref().filter(|bound| bound.unbind)?;
+        let len = self.write_control(ControlMessage::Unbind, out);
+        self.bound = None;
+        len
+    }
+
+    fn write_control(&mut self, message: ControlMessage, out: &mut [u8]) -> Option<usize> {
+        let bound = self.bound.as_mut()?;
         let header = Control { session: self.session, counter: bound.counter };
         let offset = header.emit(out).ok()?;
         let end = offset + message.emit(out.get_mut(offset..)?).ok()? + TAG_LEN;
         let (ad, sealed) = out.get_mut(..end)?.split_at_mut(offset);
         C::seal(&bound.seal, u64::from(bound.counter), ad, sealed);
         bound.counter += 1;
-        if bound.unbind {
-            self.bound = None;
-        } else {
-            bound.unanswered_since.get_or_insert(now);
-            bound.keep_alive_at = now + backoff(bound.tries);
-            bound.tries = bound.tries.saturating_add(1);
-        }
         Some(end)
     }
 

@@ -384,7 +384,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let slots = self.memory.peers().len();
         for slot in 0..slots {
             self.with_peer(slot, |peer, context| {
-                peer.disconnect(context, WireReason::ShuttingDown)
+                peer.disconnect(context, WireReason::ShuttingDown);
             });
         }
         self.state.home = Home::default();

@@ -118,14 +118,18 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 impl<C: Crypto> Parts<'_, C> {
     /// Queues and deadline of a peer that may have changed.
     pub(super) fn refresh(&mut self, slot: usize) {
+        if self.peers[slot].has_events() {
+            self.events.push(self.peers, slot);
+        }
+        self.refresh_transmit(slot);
+    }
+
+    /// The same but for its events, which have just been looked at.
+    pub(super) fn refresh_transmit(&mut self, slot: usize) {
         let peer = &self.peers[slot];
         let sends = peer.wants_transmit(&self.context, Scope::Everything);
-        let tells = peer.has_events();
         if sends {
             self.transmit.push(self.peers, slot);
-        }
-        if tells {
-            self.events.push(self.peers, slot);
         }
         self.set_deadline(slot);
     }

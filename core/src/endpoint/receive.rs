@@ -68,8 +68,18 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                     peer.handle_response(context, relay, &header, bytes)
                 })
             }
-            // Only the two kinds of first message are left.
-            _ => self.handle_initiation(relay, bytes),
+            Kind::Initiation | Kind::InviteInitiation => self.handle_initiation(relay, bytes),
+            Kind::Hello
+            | Kind::Cookie
+            | Kind::Bind
+            | Kind::Bound
+            | Kind::Resume
+            | Kind::Resumed
+            | Kind::Refused
+            | Kind::Control
+            | Kind::NotBound
+            | Kind::Probe
+            | Kind::ProbeReply => Err(Refusal::Unexpected),
         }
     }
 
@@ -200,9 +210,10 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 }
 
 fn refused(error: ParseError) -> Refusal {
-    match error {
-        ParseError::Version | ParseError::Suite => Refusal::Version,
-        _ => Refusal::Malformed,
+    if matches!(error, ParseError::Version | ParseError::Suite) {
+        Refusal::Version
+    } else {
+        Refusal::Malformed
     }
 }
 

@@ -6,7 +6,7 @@ use super::event::Event;
 use super::hop::HopContext;
 use super::{Endpoint, RelaySlot, TRY_NEXT_HOME, deadlines};
 use crate::channel::{ChannelEvent, Scope};
-use crate::connection::{DATAGRAM_LEN, Notice, RelayIndex, Timer};
+use crate::connection::{DATAGRAM_LEN, Notice, Peer, RelayIndex, Timer};
 use crate::crypto::Crypto;
 use crate::id::{PeerId, RelayId};
 use crate::memory::Lender;
@@ -49,7 +49,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             if at > now {
                 break;
             }
-            self.with_peer(slot, |peer, context| peer.handle_timeout(context));
+            self.with_peer(slot, Peer::handle_timeout);
             self.tidy(slot);
         }
     }
@@ -82,7 +82,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.state.now = self.state.now.max(now);
         let transmit = match self.transmit_hop(out) {
             Some(transmit) => transmit,
-            None => self.transmit_peers(scope, datagrams_max.max(1), out)?,
+            None => self
+                .transmit_peers(scope, datagrams_max.max(1), out)
+                .or_else(|| self.transmit_unbind(out))?,
         };
         let datagrams = transmit.segment_size.map_or(1, |size| transmit.len.div_ceil(size));
         self.state.counters.datagrams_out += datagrams as u64;
@@ -113,7 +115,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             }
             let last = peer.take_notice(true);
             parts.events.pop(parts.peers);
-            parts.refresh(slot);
+            parts.refresh_transmit(slot);
             if let (Some(id), Some(notice)) = (id, last) {
                 self.remember_left(id);
                 self.tidy(slot);
@@ -230,6 +232,14 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let mut hop = HopContext { crypto: context.crypto, identity: context.identity };
         context.relays.iter_mut().find_map(|slot| {
             let len = slot.poll_transmit(context.now, &mut hop, out)?;
+            Some(Transmit { to: slot.address()?, len, segment_size: None })
+        })
+    }
+
+    /// The last word to a relay, when nothing else is to be sent through it.
+    fn transmit_unbind(&mut self, out: &mut [u8]) -> Option<Transmit> {
+        self.parts().context.relays.iter_mut().find_map(|slot| {
+            let len = slot.poll_unbind(out)?;
             Some(Transmit { to: slot.address()?, len, segment_size: None })
         })
     }
