@@ -276,6 +276,20 @@ fn a_rebinding_resumes_under_the_same_session_within_three_round_trips() {
 }
 
 #[test]
+fn moving_on_and_on_leaves_nothing_behind() {
+    let mut world = World::settled();
+    let (mut a, b) = (Client::bound(1, &mut world), Client::bound(2, &mut world));
+    // Several times more addresses than the index has places.
+    for n in 0..500u16 {
+        a.address = std::net::SocketAddr::from(([198, 51, 100, 1], 1000 + n));
+        a.recover(&mut world, b.session);
+        world.pass(Duration::from_millis(100));
+    }
+    assert_eq!(world.send_data(b.address, a.session), Outcome::Forwarded(a.address));
+    assert_eq!(world.live(), 2);
+}
+
+#[test]
 fn a_restart_resumes_under_the_same_sessions_within_three_round_trips() {
     for newcomers_first in [false, true] {
         let mut world = World::settled();
@@ -401,15 +415,19 @@ fn another_slot_rotates_the_session() {
     assert_eq!(world.send_data(b.address, a.session), Outcome::Forwarded(a.address));
     assert_eq!((world.live(), world.poll()), (2, vec![]), "who rotates is not told so");
 
-    // Asking again and again without a proof holds one slot, not all.
+    // Asking again and again without a proof holds one slot, not all, and costs nobody else the
+    // bind it is about to prove.
+    let mut other = Client::new(60);
+    other.bind(&mut world, false);
     for _ in 0..200 {
         a.bind(&mut world, true);
         world.pass(Duration::from_millis(20));
     }
+    other.prove(&mut world);
     for n in 10..50 {
         Client::bound(n, &mut world);
     }
-    assert_eq!(world.live(), 42);
+    assert_eq!(world.live(), 43);
 }
 
 #[test]
