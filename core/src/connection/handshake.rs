@@ -233,11 +233,14 @@ impl<C: Crypto> Peer<C> {
         let (instance, remote, via) =
             (association.remote_instance, association.remote, association.via);
         if self.remote_instance != Some(instance) {
-            if self.remote_instance.is_some() && self.phase == Phase::Connected {
-                self.notices.restarted = true;
+            if self.remote_instance.is_some() {
+                self.notices.restarted = self.phase == Phase::Connected;
+                self.start_over(context);
             }
-            self.start_over(context);
-            self.associations[1 - place] = None;
+            let other = &mut self.associations[1 - place];
+            if other.as_ref().is_some_and(|other| other.remote_instance != instance) {
+                *other = None;
+            }
             self.remote_instance = Some(instance);
             self.remote = remote;
             self.channels.set_peer_limits(
