@@ -1,8 +1,7 @@
 //! Opening and closing, by either side.
 
-use super::chain::BLOCK_DATA;
 use super::limits::WINDOW_MIN;
-use super::slot::{ChannelSlot, Due, Events, NO_SLOT, ReceiveHalf, State};
+use super::slot::{ChannelSlot, Due, Events, NO_SLOT, ReceiveHalf, State, first_credit};
 use super::{Channels, CloseChannelError, OpenChannelError, Pools, RemoteOpen};
 use crate::id::{ChannelId, Incarnation, Reliability};
 use crate::wire::Writer;
@@ -317,7 +316,7 @@ impl Channels {
         if self.accounts.receive.reserve(&mut pools.shares.receive, more) {
             receive.window += more;
         }
-        receive.granted = u64::from(receive.window) * BLOCK_DATA as u64;
+        receive.granted = first_credit(receive.window);
     }
 }
 

@@ -199,11 +199,12 @@ impl<'a> Pools<'a> {
         state: &'a mut PoolState,
         memory: PoolMemory<'a>,
     ) -> Self {
+        let PoolMemory { send, receive, nodes, slots } = memory;
         Self {
-            send: Pool::new(memory.send, &mut state.send),
-            receive: Pool::new(memory.receive, &mut state.receive),
-            nodes: Pool::new(memory.nodes, &mut state.nodes),
-            slots: Pool::new(memory.slots, &mut state.slots),
+            send: Pool::new(send, &mut state.send),
+            receive: Pool::new(receive, &mut state.receive),
+            nodes: Pool::new(nodes, &mut state.nodes),
+            slots: Pool::new(slots, &mut state.slots),
             shares: &mut state.shares,
             limits,
         }

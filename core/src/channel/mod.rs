@@ -20,6 +20,8 @@ mod receive;
 mod receive_frame;
 mod send;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use chain::{BLOCK_DATA, Block, Chunks, Payload};
@@ -85,11 +87,11 @@ impl Channels {
             remote: [RemoteOpen::NONE; 256],
             control: SlotList::new(0),
             unreliable: SlotList::new(1),
-            reliable: SlotList::new(1),
-            queued: SlotList::new(2),
-            ready: SlotList::new(3),
-            waiting: SlotList::new(4),
-            stuck: SlotList::new(5),
+            reliable: SlotList::new(2),
+            queued: SlotList::new(3),
+            ready: SlotList::new(4),
+            waiting: SlotList::new(5),
+            stuck: SlotList::new(6),
             accounts: Accounts::new(),
             reassemblies: [Reassembly::NONE; REASSEMBLIES],
             fragments: 0,
@@ -228,8 +230,8 @@ impl Accounts {
     }
 }
 
-/// What the other side has opened that the application has not, in one byte. Of its credit only
-/// the largest power of two within is remembered: the rest is granted again when it is needed.
+/// What the other side has opened that the application has not, in one byte: the credit of a
+/// ChannelOpen is a power of two (wire.md §2), so that its logarithm says it all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct RemoteOpen(u8);
 

@@ -226,13 +226,21 @@ impl ReceiveHalf {
 
     /// A half that has only its window.
     pub(super) const fn with_window(window: u32) -> Self {
-        let granted = window as u64 * BLOCK_DATA as u64;
-        Self { window, granted, ..Self::new() }
+        Self { window, granted: first_credit(window), ..Self::new() }
     }
 
     /// Up to where the reserved blocks reach.
     pub(super) const fn covered(&self) -> u64 {
         self.chain.base() + self.window as u64 * BLOCK_DATA as u64
+    }
+}
+
+/// The credit that a channel begins with: a power of two, as the other side may have no room to
+/// remember more of it until its application opens the channel.
+pub(super) const fn first_credit(window: u32) -> u64 {
+    match (window as u64 * BLOCK_DATA as u64).checked_ilog2() {
+        Some(log) => 1 << log,
+        None => 0,
     }
 }
 
@@ -286,7 +294,7 @@ pub(super) struct SlotList {
 }
 
 impl SlotList {
-    /// Lists with the same `link` cannot hold the same channel at the same time.
+    /// Each list of a peer has a `link` of its own, below [`LINKS`].
     pub(super) const fn new(link: u8) -> Self {
         Self { head: NO_SLOT, tail: NO_SLOT, link }
     }
@@ -364,4 +372,4 @@ impl SlotList {
 /// No channel.
 pub(super) const NO_SLOT: u16 = u16::MAX;
 const OUTSIDE: u16 = u16::MAX - 1;
-const LINKS: usize = 6;
+const LINKS: usize = 7;
