@@ -325,6 +325,23 @@ impl<C: Crypto> Peer<C> {
         Some((index, self.paths.get(index)?.relay_id))
     }
 
+    /// Whether the connection, or the way to one, needs a session at this relay.
+    pub(crate) fn needs_relay(&self, relay: RelayIndex, id: RelayId) -> bool {
+        match self.phase {
+            Phase::Connecting => self
+                .route
+                .as_ref()
+                .is_some_and(|route| route.relays().iter().any(|entry| entry.relay == id)),
+            Phase::Connected | Phase::Closing { .. } => {
+                let active = self.paths.active();
+                self.paths.iter().any(|(index, path)| {
+                    path.relay == relay && (Some(index) == active || path.challenge.is_some())
+                })
+            }
+            Phase::Free | Phase::Closed => false,
+        }
+    }
+
     /// The local route changed: the other side is told, if it can be.
     pub(crate) fn owe_route(&mut self) {
         if self.phase == Phase::Connected {

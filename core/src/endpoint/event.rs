@@ -30,7 +30,8 @@ pub enum Event<'a> {
         /// Who.
         peer: PeerId,
     },
-    /// The connection with a peer is over; everything about it is forgotten.
+    /// The connection with a peer is over; everything about it is forgotten. Not told of a peer
+    /// that this side disconnected.
     PeerDisconnected {
         /// Who.
         peer: PeerId,

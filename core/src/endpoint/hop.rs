@@ -191,6 +191,9 @@ impl<C: Crypto> RelaySlot<C> {
     /// A session here is wanted from now on.
     pub(crate) fn want(&mut self, now: Instant, crypto: &mut C) {
         self.wanted = true;
+        if let Some(bound) = &mut self.bound {
+            bound.unbind = false;
+        }
         if self.bound.is_none() && self.attempt.is_none() && !self.stopped {
             self.begin(now, crypto);
         }

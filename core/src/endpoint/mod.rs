@@ -94,6 +94,8 @@ struct Home {
     next: Option<RelayIndex>,
     /// When to try another relay as well.
     try_next_at: Option<Instant>,
+    /// When to leave relays where this player is a guest whom nobody visits.
+    review_at: Option<Instant>,
 }
 
 impl<C: Crypto, L: Lender> Endpoint<C, L> {
@@ -496,5 +498,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 }
 
+/// Guest sessions that no connection needs are left within twice this.
+const REVIEW: core::time::Duration = core::time::Duration::from_secs(5);
 /// While home is not bound, one more relay is tried this often.
 const TRY_NEXT_HOME: core::time::Duration = core::time::Duration::from_millis(1500);

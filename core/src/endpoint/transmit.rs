@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::event::Event;
 use super::hop::HopContext;
-use super::{Endpoint, RelaySlot, TRY_NEXT_HOME, deadlines};
+use super::{Endpoint, REVIEW, RelaySlot, TRY_NEXT_HOME, deadlines};
 use crate::channel::{ChannelEvent, Scope};
 use crate::connection::{DATAGRAM_LEN, Notice, Peer, RelayIndex, Timer};
 use crate::crypto::Crypto;
@@ -30,7 +30,7 @@ pub struct Transmit {
 pub enum TimerReason {
     /// The hop to a relay.
     Relay,
-    /// Another relay is tried as home.
+    /// Another relay is tried as home, or one that nobody needs is left.
     Home,
     /// One of a connection's timers.
     Connection(Timer),
@@ -43,6 +43,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let now = self.state.now;
         self.handle_relay_timeouts(now);
         self.handle_home_timeout(now);
+        self.review_guests(now);
         // Each peer at most once: what is due becomes something to send, which sets new deadlines.
         for _ in 0..self.memory.peers().len() {
             let Some((at, slot)) = deadlines::earliest(self.memory.deadlines()) else { break };
@@ -59,7 +60,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
         let relays = self.memory.relays().iter().map(RelaySlot::poll_timeout).min();
         let relays = relays.map(|at| (at, TimerReason::Relay));
-        let home = self.state.home.try_next_at.map(|at| (at, TimerReason::Home));
+        let home = [self.state.home.try_next_at, self.state.home.review_at];
+        let home = home.into_iter().flatten().min().map(|at| (at, TimerReason::Home));
         let peers = deadlines::earliest(self.memory.deadlines()).map(|(at, slot)| {
             (at, TimerReason::Connection(self.memory.peers()[slot].poll_timeout().1))
         });
@@ -205,6 +207,31 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         {
             self.look_for_another_home(self.state.home.next.unwrap_or(home));
         }
+    }
+
+    /// Leaves relays that are not home and that no connection needs.
+    fn review_guests(&mut self, now: Instant) {
+        let home = &self.state.home;
+        let stays = [home.relay, home.next];
+        let is_guest = |n: usize| !stays.contains(&Some(RelayIndex(n as u8)));
+        let due = home.review_at.is_some_and(|at| at <= now);
+        let parts = self.parts();
+        let relays = parts.context.relays;
+        let mut guests = false;
+        for (n, slot) in relays.iter_mut().enumerate().filter(|(n, _)| is_guest(*n)) {
+            let Some(id) = slot.id().filter(|_| slot.is_wanted()) else { continue };
+            let index = RelayIndex(n as u8);
+            if due && !parts.peers.iter().any(|peer| peer.needs_relay(index, id)) {
+                slot.leave();
+            } else {
+                guests = true;
+            }
+        }
+        let next = match self.state.home.review_at {
+            Some(at) if at > now => Some(at),
+            Some(_) | None => guests.then(|| now + REVIEW),
+        };
+        self.state.home.review_at = next;
     }
 
     fn look_for_another_home(&mut self, after: RelayIndex) {
