@@ -295,6 +295,7 @@ impl<C: Crypto> Peer<C> {
         self.leaving = None;
         self.sending = None;
         self.owed = super::Owed::default();
+        self.stats = super::Traffic::default();
     }
 
     pub(super) fn on_handshake_timer(&mut self, context: &mut Context<'_, C>) {

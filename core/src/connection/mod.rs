@@ -315,6 +315,12 @@ impl<C: Crypto> Peer<C> {
         &self.recovery
     }
 
+    /// Packets that the other side numbered and that have not arrived (yet).
+    pub(crate) fn packets_missing(&self) -> u64 {
+        let numbered = self.received.largest().map_or(0, |largest| largest.0 + 1);
+        numbered.saturating_sub(self.stats.packets_received)
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         self.stats
     }

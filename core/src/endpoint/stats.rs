@@ -31,6 +31,9 @@ pub struct PeerStats {
     pub packets_lost: u64,
     /// Data packets received.
     pub packets_received: u64,
+    /// Data packets that the other side sent and that have not arrived: lost on the way here, or
+    /// still on it.
+    pub packets_missing: u64,
     /// Bytes of the data packets sent, headers and tags included.
     pub bytes_sent: u64,
     /// Bytes of the data packets received, headers and tags included.
@@ -77,6 +80,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             packets_sent: traffic.packets_sent,
             packets_lost: sent.packets_lost,
             packets_received: traffic.packets_received,
+            packets_missing: peer.packets_missing(),
             bytes_sent: traffic.bytes_sent,
             bytes_received: traffic.bytes_received,
             window: recovery.window(index),
