@@ -1,9 +1,11 @@
 //! What the relay promises, one test a promise, in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
 mod relay_support;
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::collections::HashSet;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use relay_support::{Client, Outcome, Provider, World, address, data, small};
@@ -210,7 +212,7 @@ fn a_copied_bind_takes_over_nothing() {
     let refused = world.answer(thief, &bind);
     assert_eq!(Refused::parse(&refused).unwrap().reason, RefusedReason::Cookie);
     let bound = world.answer(a.address, &bind);
-    a.accept_bound(handshake, bound).unwrap();
+    a.accept_bound(&handshake, bound).unwrap();
 
     // The proof copied, too.
     let proof = a.control(ControlMessage::KeepAlive { time: 1 });
@@ -281,7 +283,7 @@ fn moving_on_and_on_leaves_nothing_behind() {
     let (mut a, b) = (Client::bound(1, &mut world), Client::bound(2, &mut world));
     // Several times more addresses than the index has places.
     for n in 0..500u16 {
-        a.address = std::net::SocketAddr::from(([198, 51, 100, 1], 1000 + n));
+        a.address = SocketAddr::from(([198, 51, 100, 1], 1000 + n));
         a.recover(&mut world, b.session);
         world.pass(Duration::from_millis(100));
     }
@@ -451,7 +453,7 @@ fn a_repeated_request_gets_the_same_answer() {
     let (bind, handshake) = a.bind_datagram(world.relay_key(), cookie, false);
     let first = world.answer(a.address, &bind);
     assert_eq!(world.answer(a.address, &bind), first);
-    a.accept_bound(handshake, first).unwrap();
+    a.accept_bound(&handshake, first).unwrap();
     a.prove(&mut world);
 
     let (resume, nonce) = a.resume_datagram(cookie, false);
@@ -543,7 +545,7 @@ fn draining_tells_everybody_and_refuses_newcomers() {
     for n in 0..300u16 {
         let mut key = [0; 32];
         key[..2].copy_from_slice(&n.to_le_bytes());
-        let home = std::net::SocketAddr::from(([10, 0, 0, 1], 1000 + n));
+        let home = SocketAddr::from(([10, 0, 0, 1], 1000 + n));
         world.control.insert(world.now, &PublicKey(key), home).unwrap();
     }
     world.control.drain(world.now, Duration::from_secs(20));

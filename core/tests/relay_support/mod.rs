@@ -1,8 +1,8 @@
 //! A relay in virtual time, and a small client for the hop protocol.
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use waylane_core::crypto::{Crypto, Secret, Suite, TAG_LEN};
 use waylane_core::id::{PublicKey, SessionId};
@@ -118,7 +118,9 @@ impl World {
     pub(crate) fn answer(&mut self, from: SocketAddr, datagram: &[u8]) -> Vec<u8> {
         match self.send(from, datagram) {
             Outcome::Answered(bytes) => bytes,
-            other => panic!("expected an answer, not {other:?}"),
+            other @ (Outcome::Forwarded(_) | Outcome::Nothing) => {
+                panic!("expected an answer, not {other:?}")
+            }
         }
     }
 
@@ -201,7 +203,7 @@ impl Client {
             address: address(n),
             session: SessionId::NONE,
             seen_as: None,
-            suite: if n % 2 == 0 { Suite::AesGcm } else { Suite::ChaChaPoly },
+            suite: if n.is_multiple_of(2) { Suite::AesGcm } else { Suite::ChaChaPoly },
             ticket: [0; hop::TICKET_LEN],
             resumption: Secret::default(),
             keys: Keys::default(),
@@ -222,7 +224,7 @@ impl Client {
         let cookie = self.cookie(world);
         let (datagram, handshake) = self.bind_datagram(world.relay_key(), cookie, another_slot);
         let answer = world.answer(self.address, &datagram);
-        self.accept_bound(handshake, answer).unwrap();
+        self.accept_bound(&handshake, answer).unwrap();
     }
 
     pub(crate) fn cookie(&mut self, world: &mut World) -> Cookie {
@@ -258,7 +260,7 @@ impl Client {
 
     pub(crate) fn accept_bound(
         &mut self,
-        handshake: AwaitResponse<Provider>,
+        handshake: &AwaitResponse<Provider>,
         mut bound: Vec<u8>,
     ) -> Option<()> {
         Bound::parse(&bound).ok()?;
