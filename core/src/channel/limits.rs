@@ -106,7 +106,7 @@ impl ChannelLimits {
             && self.receive_blocks.guaranteed / WINDOW_MIN >= self.slots.guaranteed
             && self.receive_blocks.peer_max >= self.receive_blocks.guaranteed
             && self.receive_blocks.peer_max / WINDOW_MIN >= self.slots.peer_max
-            && self.sent_nodes.guaranteed >= 4
+            && self.sent_nodes.guaranteed >= 8
             && self.sent_nodes.peer_max >= self.sent_nodes.guaranteed
             && self.range_nodes.peer_max >= self.range_nodes.guaranteed
             && self.slots.peer_max >= self.slots.guaranteed

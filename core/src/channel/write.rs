@@ -41,6 +41,9 @@ impl Channels {
 
     /// Writes the last frames of a packet: control, then unreliable messages, then reliable data,
     /// channels taking turns. What must be known when the packet's fate is goes into `list`.
+    ///
+    /// Nothing may come of it although [`Channels::wants_to_send`]: if there is too little room, or
+    /// no record for new data until packets under way are acknowledged or lost.
     pub fn write(
         &mut self,
         pools: &mut Pools<'_>,
@@ -162,21 +165,17 @@ impl Channels {
     fn write_data(&mut self, pools: &mut Pools<'_>, writer: &mut Writer<'_>, list: &mut FrameList) {
         let reliable_waits = !self.reliable.is_empty();
         let before = writer.position();
-        if self.starved >= STARVED_MAX && reliable_waits {
+        if let Some(slot) = self.reliable.first().filter(|_| self.starved >= STARVED_MAX) {
             self.starved = 0;
-            if self.write_reliable(pools, !self.unreliable.is_empty(), writer, list) != Done::More {
+            let others = !self.unreliable.is_empty();
+            if self.write_reliable(pools, slot, others, writer, list) == Done::Closed {
                 return;
             }
         }
         let started = writer.position();
         let closed = self.write_unreliables(pools, writer, before);
         if !closed {
-            while !self.reliable.is_empty() {
-                self.starved = 0;
-                if self.write_reliable(pools, false, writer, list) != Done::More {
-                    return;
-                }
-            }
+            self.write_reliables(pools, writer, list);
         } else if reliable_waits && started == before {
             self.starved = self.starved.saturating_add(1);
         }
@@ -267,16 +266,39 @@ impl Channels {
         if last { Done::Closed } else { Done::More }
     }
 
-    /// Writes a range of the reliable channel whose turn it is: what was lost, then what is new.
+    /// Writes ranges of reliable channels as far as they fit.
+    fn write_reliables(
+        &mut self,
+        pools: &mut Pools<'_>,
+        writer: &mut Writer<'_>,
+        list: &mut FrameList,
+    ) {
+        self.starved = 0;
+        let mut skipped_first = None;
+        while let Some(slot) = self.reliable.first() {
+            if skipped_first == Some(slot) {
+                return;
+            }
+            match self.write_reliable(pools, slot, false, writer, list) {
+                Done::More => skipped_first = None,
+                Done::Closed => return,
+                // Without records for new data, another channel may still send again what is lost.
+                Done::Nothing => skipped_first = skipped_first.or(Some(slot)),
+            }
+        }
+    }
+
+    /// Writes a range of a reliable channel: what was lost, then what is new.
     fn write_reliable(
         &mut self,
         pools: &mut Pools<'_>,
+        slot: u16,
         others: bool,
         writer: &mut Writer<'_>,
         list: &mut FrameList,
     ) -> Done {
-        let Some(slot) = self.reliable.first() else { return Done::Nothing };
         let others = others || self.reliable.has_several();
+        self.reliable.rotate(&mut pools.slots, slot);
         let state = &pools.slots[u32::from(slot)];
         let send = &state.send;
         let (start, wanted) = match send.lost_head {
@@ -317,7 +339,6 @@ impl Channels {
         let state = &mut pools.slots[u32::from(slot)];
         state.announced = true;
         copy(&mut state.send.chain, &pools.send, start, len, writer);
-        self.reliable.rotate(&mut pools.slots, slot);
         self.relist(pools, slot);
         if last { Done::Closed } else { Done::More }
     }
@@ -338,6 +359,10 @@ impl Channels {
         let node = if whole_lost {
             lost
         } else {
+            let left = self.accounts.sent.available(&pools.shares.sent);
+            if lost == NONE && left <= NODES_ASIDE {
+                return false;
+            }
             let Some(node) = self.take_sent(pools) else { return false };
             pools.nodes[node] = Node { slot, start, len, ..Node::new() };
             node
@@ -415,6 +440,10 @@ const QUEUE_HEADER: usize = 4;
 /// Fragments and ranges shorter than this are not worth their heads, unless nothing else is left.
 const FRAGMENT_MIN: usize = 64;
 const RANGE_MIN: usize = 16;
+
+/// Records that new data leaves for control frames and for splitting lost ranges: the former make
+/// the other side go on, the latter must not wait for a packet as large as the lost one was.
+const NODES_ASIDE: u32 = 4;
 
 /// After so many packets without reliable data, some goes first.
 const STARVED_MAX: u8 = 3;

@@ -44,7 +44,7 @@ fn scarce() -> ChannelLimits {
         message_unreliable_max: 20_000,
         send_blocks: quota(50, 40),
         receive_blocks: quota(12, 50),
-        sent_nodes: quota(6, 10),
+        sent_nodes: quota(8, 8),
         range_nodes: quota(0, 4),
         slots: quota(3, 0),
         window_initial: 10,
