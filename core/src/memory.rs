@@ -103,6 +103,14 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
         self.deadlines.as_ref()
     }
 
+    pub(crate) fn channels(&self) -> &[ChannelSlot] {
+        self.channels.as_ref()
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        self.nodes.as_ref()
+    }
+
     pub(crate) fn relays(&self) -> &[RelaySlot<C>] {
         self.relays.as_ref()
     }

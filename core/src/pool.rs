@@ -59,6 +59,12 @@ impl<'a, T: Item> Pool<'a, T> {
         self.items
     }
 
+    /// The slice, to look at items.
+    #[must_use]
+    pub const fn items(&self) -> &[T] {
+        self.items
+    }
+
     /// Takes an item, as its last user left it but for the link; `None` when all are taken.
     pub fn take(&mut self) -> Option<u32> {
         let index = if self.free.head == NONE {

@@ -113,14 +113,14 @@ impl Channels {
 
     /// What happened so far, and what is queued.
     #[must_use]
-    pub fn stats(&self, pools: &Pools<'_>) -> ChannelStats {
+    pub fn stats(&self, slots: &[ChannelSlot], nodes: &[Node]) -> ChannelStats {
         let queued_bytes = self
             .slots
             .iter()
             .filter(|slot| **slot != NO_SLOT)
             .map(|slot| {
-                let send = &pools.slots[u32::from(*slot)].send;
-                send.end - send.released(&pools.nodes)
+                let send = &slots[usize::from(*slot)].send;
+                send.end - send.released(nodes)
             })
             .sum();
         ChannelStats { queued_bytes, counters: self.counters }

@@ -125,7 +125,7 @@ impl Channels {
     /// Frees what no longer has to be kept of what was sent.
     pub(super) fn release_sent(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let send = &mut pools.slots[u32::from(slot)].send;
-        let released = send.released(&pools.nodes);
+        let released = send.released(pools.nodes.items());
         let freed = if released == send.end {
             send.chain.restart(&mut pools.send, released)
         } else {
@@ -165,8 +165,8 @@ impl Channels {
 
 impl SendHalf {
     /// Everything below was sent and need not be sent again.
-    pub(super) fn released(&self, nodes: &Pool<'_, Node>) -> u64 {
-        if self.ranges_head == NONE { self.sent } else { nodes[self.ranges_head].start }
+    pub(super) fn released(&self, nodes: &[Node]) -> u64 {
+        if self.ranges_head == NONE { self.sent } else { nodes[self.ranges_head as usize].start }
     }
 
     /// Puts `node` behind the ranges that were sent before.

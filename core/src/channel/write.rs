@@ -308,7 +308,7 @@ impl Channels {
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         // A packet that counts as lost may still arrive when newer ones have moved the other side's
         // expectation on, as long as its replay window lets it in.
-        let low = send.released(&pools.nodes);
+        let low = send.released(pools.nodes.items());
         let high = send.sent.saturating_add(STRAGGLER_BYTES);
         let frame = ReliableRange {
             channel: state.channel,

@@ -62,10 +62,9 @@ pub struct RelayStatus<'a> {
 
 impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// How the connection with a peer fares; `None` if there is no such peer.
-    pub fn peer_stats(&mut self, peer: PeerId) -> Option<PeerStats> {
-        let slot = self.live(peer)?;
-        let parts = self.parts();
-        let peer = &parts.peers[slot];
+    #[must_use]
+    pub fn peer_stats(&self, peer: PeerId) -> Option<PeerStats> {
+        let peer = &self.memory.peers()[self.live(peer)?];
         let path = peer.active_path();
         let recovery = peer.recovery();
         let index = path.map_or_else(Default::default, |(index, _)| index);
@@ -84,7 +83,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             bytes_sent: traffic.bytes_sent,
             bytes_received: traffic.bytes_received,
             window: recovery.window(index),
-            channels: peer.channels_ref().stats(&parts.context.pools),
+            channels: peer.channels_ref().stats(self.memory.channels(), self.memory.nodes()),
         })
     }
 
