@@ -4,8 +4,7 @@
 
 use core::time::Duration;
 
-use waylane_core::channel::SendError;
-use waylane_core::endpoint::{ConnectError, DisconnectReason, PeerError};
+use waylane_core::endpoint::{ConnectError, DisconnectReason, SendError};
 use waylane_core::id::{ApplicationId, ChannelId, PeerId, PublicKey, Reliability};
 use waylane_core::route::{Epoch, Route, RouteError};
 use waylane_sim::{A, B, Driving, Endpoint, FRAME, Heard, Link, PlayerSetup, R, Way, World};
@@ -85,7 +84,7 @@ fn data_on_a_channel_that_was_not_opened_is_never_delivered() {
     }
     let id = world.id(B);
     let unopened = world.with(A, |a| a.send_message(id, ChannelId(9), b"not open here either"));
-    assert_eq!(unopened, Err(PeerError::Channel(SendError::NotOpen)));
+    assert_eq!(unopened, Err(SendError::NotOpen));
     world.run_for(secs(20));
     assert!(world.take_heard(B).iter().all(|heard| heard.message().is_none()));
 }

@@ -88,31 +88,118 @@ impl fmt::Display for UnknownRelay {
 
 impl core::error::Error for UnknownRelay {}
 
-/// Why a command about one channel of one peer did not happen: there is no such peer, or the
-/// channel's own reason.
+/// Why a channel was not opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum PeerError<E> {
+pub enum OpenChannelError {
     /// There is no such peer: `connect_peer` comes first.
     UnknownPeer,
-    /// The channel says no.
-    Channel(E),
+    /// The application has it open with the other reliability.
+    AlreadyOpenOtherwise,
+    /// There is no memory for another channel now.
+    Full,
 }
 
-impl<E: fmt::Display> fmt::Display for PeerError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownPeer => UnknownPeer.fmt(f),
-            Self::Channel(error) => error.fmt(f),
+impl From<channel::OpenChannelError> for OpenChannelError {
+    fn from(error: channel::OpenChannelError) -> Self {
+        match error {
+            channel::OpenChannelError::AlreadyOpenOtherwise => Self::AlreadyOpenOtherwise,
+            channel::OpenChannelError::Full => Self::Full,
         }
     }
 }
 
-impl<E: core::error::Error> core::error::Error for PeerError<E> {}
+impl fmt::Display for OpenChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPeer => UnknownPeer.fmt(f),
+            Self::AlreadyOpenOtherwise => {
+                f.write_str("the channel is open with the other reliability; close it first")
+            }
+            Self::Full => f.write_str(
+                "no memory for another channel; close one, or raise limits.channels.slots",
+            ),
+        }
+    }
+}
 
-/// Why a channel was not opened.
-pub type OpenChannelError = PeerError<channel::OpenChannelError>;
+impl core::error::Error for OpenChannelError {}
+
 /// Why a channel was not closed.
-pub type CloseChannelError = PeerError<channel::CloseChannelError>;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CloseChannelError {
+    /// There is no such peer: `connect_peer` comes first.
+    UnknownPeer,
+    /// The application has not opened it.
+    NotOpen,
+}
+
+impl From<channel::CloseChannelError> for CloseChannelError {
+    fn from(error: channel::CloseChannelError) -> Self {
+        match error {
+            channel::CloseChannelError::NotOpen => Self::NotOpen,
+        }
+    }
+}
+
+impl fmt::Display for CloseChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPeer => UnknownPeer.fmt(f),
+            Self::NotOpen => f.write_str("the channel is not open; there is nothing to close"),
+        }
+    }
+}
+
+impl core::error::Error for CloseChannelError {}
+
 /// Why a message was not queued.
-pub type SendError = PeerError<channel::SendError>;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no such peer: `connect_peer` comes first.
+    UnknownPeer,
+    /// The application has not opened the channel.
+    NotOpen,
+    /// There is no room for it now; `Writable` follows when there is.
+    Full {
+        /// The largest message that there is room for.
+        room: usize,
+    },
+    /// No message of this size is ever sent on this channel.
+    TooLarge {
+        /// The largest that is.
+        max: usize,
+    },
+}
+
+impl From<channel::SendError> for SendError {
+    fn from(error: channel::SendError) -> Self {
+        match error {
+            channel::SendError::NotOpen => Self::NotOpen,
+            channel::SendError::Full { room } => Self::Full { room },
+            channel::SendError::TooLarge { max } => Self::TooLarge { max },
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPeer => UnknownPeer.fmt(f),
+            Self::NotOpen => f.write_str("the channel is not open; call open_channel first"),
+            Self::Full { room } => {
+                write!(f, "the queue has room for {room} bytes only; wait for Writable")
+            }
+            Self::TooLarge { max } => {
+                write!(
+                    f,
+                    "messages may have {max} bytes at most; send it in parts, or raise limits"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for SendError {}

@@ -21,8 +21,8 @@ pub use config::{Config, ConfigError};
 pub use counters::{Counters, Refusal};
 pub use deadlines::DeadlineSlot;
 pub use error::{
-    AddRelayError, CloseChannelError, ConnectError, OpenChannelError, PeerError, SendError,
-    UnknownPeer, UnknownRelay,
+    AddRelayError, CloseChannelError, ConnectError, OpenChannelError, SendError, UnknownPeer,
+    UnknownRelay,
 };
 pub use event::{DisconnectReason, Event, RelayLostReason, RelayRefusedReason};
 pub use hop::{RelaySlot, RelayState};
@@ -281,11 +281,13 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         channel: ChannelId,
         reliability: Reliability,
     ) -> Result<(), OpenChannelError> {
-        let Some(slot) = self.live(peer) else { return self.gone(peer, PeerError::UnknownPeer) };
+        let Some(slot) = self.live(peer) else {
+            return self.gone(peer, OpenChannelError::UnknownPeer);
+        };
         self.with_peer(slot, |peer, context| {
             peer.channels().open(&mut context.pools, channel, reliability)
         })
-        .map_err(PeerError::Channel)
+        .map_err(OpenChannelError::from)
     }
 
     /// Queues a message. Nothing is sent until [`flush`](Self::flush). A peer that has just left
@@ -299,7 +301,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         channel: ChannelId,
         data: &[u8],
     ) -> Result<(), SendError> {
-        let Some(slot) = self.live(peer) else { return self.gone(peer, PeerError::UnknownPeer) };
+        let Some(slot) = self.live(peer) else { return self.gone(peer, SendError::UnknownPeer) };
         let mut parts = self.parts();
         let sent = parts.peers[slot].channels().send(&mut parts.context.pools, channel, data);
         match sent {
@@ -307,7 +309,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             // A channel that is full may have room again without anything arriving.
             Err(_) => parts.refresh(slot),
         }
-        sent.map_err(PeerError::Channel)
+        sent.map_err(SendError::from)
     }
 
     /// Closes a channel on both sides, once what was queued on it has arrived.
@@ -319,9 +321,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         peer: PeerId,
         channel: ChannelId,
     ) -> Result<(), CloseChannelError> {
-        let Some(slot) = self.live(peer) else { return self.gone(peer, PeerError::UnknownPeer) };
+        let Some(slot) = self.live(peer) else {
+            return self.gone(peer, CloseChannelError::UnknownPeer);
+        };
         self.with_peer(slot, |peer, context| peer.channels().close(&mut context.pools, channel))
-            .map_err(PeerError::Channel)
+            .map_err(CloseChannelError::from)
     }
 
     /// Ends the connection with a peer: what is flushed and fits is sent, then the peer is told.

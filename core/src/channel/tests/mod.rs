@@ -99,7 +99,7 @@ impl Side {
 
     fn stats(&mut self) -> ChannelStats {
         let (channels, pools) = self.parts();
-        channels.stats(&pools)
+        channels.stats(pools.slots.items(), pools.nodes.items())
     }
 
     fn write(&mut self, scope: Scope, room: usize) -> (Vec<u8>, FrameList, Written) {
