@@ -1,0 +1,335 @@
+//! The manager: every verb of the reference, and the getters.
+
+use core::fmt;
+
+use waylane_core::crypto::Crypto as _;
+use waylane_core::directory::RelayEntry;
+use waylane_core::endpoint::{
+    AddRelayError, CloseChannelError, ConnectError, Counters, Endpoint, OpenChannelError,
+    RelayStatus, SendError, Transmit, UnknownPeer, UnknownRelay,
+};
+use waylane_core::id::{ChannelId, PeerId, RelayId, Reliability};
+use waylane_core::invite::{Invite, InviteSecret};
+use waylane_crypto::ring::Ring;
+
+use crate::clock::Clock;
+use crate::config::{Config, StartError};
+use crate::emulation::EmulatedLink;
+use crate::heap::Heap;
+use crate::invite::{AcceptInviteError, MakeInviteError, make_invite};
+use crate::meter::Meters;
+use crate::route::Route;
+use crate::socket::{DATAGRAM_MAX, SEGMENTS_MAX, SocketError, Sockets};
+use crate::stats::{Stats, Traffic};
+
+/// Data from player to player, through relays: connections, channels and messages over
+/// non-blocking UDP sockets.
+///
+/// Call [`run_callbacks`](Self::run_callbacks) at the start of the frame and
+/// [`flush`](Self::flush) at its end. Nothing blocks, there is no hidden thread, and memory does
+/// not grow after the start. Dropping the manager tells its peers and relays so, as far as the
+/// sockets take it at once.
+///
+/// Peers are numbers, as [`peer_id`](Self::peer_id) gives them; routes are taken as bytes or as
+/// text, whatever they travelled as.
+pub struct NetworkManager {
+    pub(crate) endpoint: Endpoint<Ring, Heap>,
+    pub(crate) clock: Clock,
+    pub(crate) sockets: Sockets,
+    /// What is being sent is written here.
+    pub(crate) out: Box<[u8]>,
+    /// What in `out` the socket has not taken yet.
+    pub(crate) pending: Option<Transmit>,
+    pub(crate) outgoing: Option<EmulatedLink>,
+    pub(crate) incoming: Option<EmulatedLink>,
+    /// A message is made one piece here; gone while a callback runs.
+    pub(crate) message: Option<Box<[u8]>>,
+    pub(crate) meters: Meters,
+    invite_secret: Option<InviteSecret>,
+}
+
+impl NetworkManager {
+    /// A manager that binds at its relays as soon as it is run.
+    ///
+    /// # Errors
+    /// A value in `config` cannot be used, or the system gives no socket. Nothing has been sent.
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let clock = Clock::new();
+        let endpoint = Endpoint::new(clock.now(), &config.to_core(), Ring::new(), &mut Heap)
+            .map_err(StartError::Config)?;
+        let sockets =
+            Sockets::new(config.binding()).map_err(|error| StartError::System(error.kind()))?;
+        let channels = config.limits.channels;
+        let largest = channels.message_reliable_max.max(channels.message_unreliable_max);
+        let mut manager = Self {
+            endpoint,
+            clock,
+            sockets,
+            out: vec![0; SEGMENTS_MAX * DATAGRAM_MAX].into_boxed_slice(),
+            pending: None,
+            outgoing: config.outgoing.map(EmulatedLink::new),
+            incoming: config.incoming.map(EmulatedLink::new),
+            message: Some(vec![0; largest as usize].into_boxed_slice()),
+            meters: Meters::new(config.limits.peers.into()),
+            invite_secret: None,
+        };
+        let mut no_socket = None;
+        let mut reachable = config.directory.is_empty();
+        for entry in config.directory {
+            match manager.learn_relay(&entry).map_err(StartError::Relay)? {
+                Ok(()) => reachable = true,
+                Err(error) => no_socket = Some(error),
+            }
+        }
+        match no_socket {
+            Some(error) if !reachable => Err(StartError::Socket(error)),
+            _ => Ok(manager),
+        }
+    }
+
+    /// The number other players connect to (GetPeerId); it comes from the public key.
+    #[must_use]
+    pub fn peer_id(&self) -> u64 {
+        self.endpoint.peer_id().get()
+    }
+
+    /// The player's public key.
+    #[must_use]
+    pub fn public_key(&self) -> [u8; 32] {
+        self.endpoint.public_key().0
+    }
+
+    /// Where this player can be reached; `None` until there is a session at the home relay, when
+    /// [`Event::RouteUpdate`](crate::Event::RouteUpdate) comes too.
+    #[must_use]
+    pub fn route(&self) -> Option<Route> {
+        self.endpoint.route().map(Route::of)
+    }
+
+    /// The relay this player is reached at.
+    #[must_use]
+    pub fn home(&self) -> Option<RelayId> {
+        self.endpoint.home()
+    }
+
+    /// The directory's relays, and how things stand with each.
+    pub fn relays(&self) -> impl Iterator<Item = RelayStatus<'_>> {
+        self.endpoint.relays()
+    }
+
+    /// How the connection with a peer does; `None` if there is none.
+    #[must_use]
+    pub fn stats(&self, peer: u64) -> Option<Stats> {
+        let peer = PeerId::new(peer)?;
+        self.endpoint.peer_stats(peer).map(|stats| Stats::of(&stats, self.meters.rate(peer)))
+    }
+
+    /// What this client has sent and received in all, relays and every peer included.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic::of(self.endpoint.counters())
+    }
+
+    /// What was refused and why.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        self.endpoint.counters()
+    }
+
+    /// Opens a connection to another player (ConnectPeer), whose route is published or was handed
+    /// on with a request. For a player already connected to, the same as
+    /// [`update_peer`](Self::update_peer).
+    ///
+    /// # Errors
+    /// Says what is wrong with the id, the route, or the relays it names; nothing has been sent.
+    pub fn connect_peer(&mut self, peer: u64, route: impl AsRef<[u8]>) -> Result<(), ConnectError> {
+        let peer = peer_of_route(peer)?;
+        self.endpoint.connect_peer(peer, route.as_ref())?;
+        self.meters.add(peer);
+        Ok(())
+    }
+
+    /// Tells where a player is reached now (UpdatePeer): call it with every route they publish.
+    /// One's own id is fine, and so is a player who has just left.
+    ///
+    /// # Errors
+    /// As [`connect_peer`](Self::connect_peer).
+    pub fn update_peer(&mut self, peer: u64, route: impl AsRef<[u8]>) -> Result<(), ConnectError> {
+        let peer = peer_of_route(peer)?;
+        self.endpoint.update_peer(peer, route.as_ref())
+    }
+
+    /// Opens a channel to a player (OpenChannel). Data flows once they have opened the same number
+    /// with the same reliability. Opening twice the same way is fine.
+    ///
+    /// # Errors
+    /// The player is unknown, or the channel cannot be had.
+    pub fn open_channel(
+        &mut self,
+        peer: u64,
+        channel: u8,
+        reliability: Reliability,
+    ) -> Result<(), OpenChannelError> {
+        let peer = PeerId::new(peer).ok_or(OpenChannelError::UnknownPeer)?;
+        self.endpoint.open_channel(peer, ChannelId(channel), reliability)
+    }
+
+    /// Queues a message on an open channel (SendMessage); nothing leaves before
+    /// [`flush`](Self::flush). To a player who has just left it is dropped, without an error.
+    ///
+    /// # Errors
+    /// `Full` is an answer, not an accident: the channel's queue has no room for the message until
+    /// [`Event::Writable`](crate::Event::Writable). Otherwise the player or the channel is unknown
+    /// or the message too large.
+    pub fn send_message(&mut self, peer: u64, channel: u8, data: &[u8]) -> Result<(), SendError> {
+        let peer = PeerId::new(peer).ok_or(SendError::UnknownPeer)?;
+        self.endpoint.send_message(peer, ChannelId(channel), data)
+    }
+
+    /// Closes a channel (CloseChannel) after what is queued on it; the number can be opened again.
+    ///
+    /// # Errors
+    /// The player or the channel is unknown.
+    pub fn close_channel(&mut self, peer: u64, channel: u8) -> Result<(), CloseChannelError> {
+        let peer = PeerId::new(peer).ok_or(CloseChannelError::UnknownPeer)?;
+        self.endpoint.close_channel(peer, ChannelId(channel))
+    }
+
+    /// Ends the connection with a player (DisconnectPeer). What is not sent yet is forgotten, no
+    /// event follows. Twice is fine.
+    ///
+    /// # Errors
+    /// The player is unknown.
+    pub fn disconnect_peer(&mut self, peer: u64) -> Result<(), UnknownPeer> {
+        let peer = PeerId::new(peer).ok_or(UnknownPeer)?;
+        self.endpoint.disconnect_peer(peer)?;
+        self.meters.remove(peer);
+        Ok(())
+    }
+
+    /// Asks the home relay for another session id: a new route follows, and old ones lead nowhere.
+    pub fn rotate_session(&mut self) {
+        self.endpoint.rotate_session();
+    }
+
+    /// The machine is on another network: opens new sockets and takes up every session from there.
+    ///
+    /// # Errors
+    /// The system gives no socket. Call again once it does.
+    pub fn network_changed(&mut self) -> Result<(), SocketError> {
+        // What one socket would not take is not for another: it is lost, as on any changing network.
+        self.pending = None;
+        self.endpoint.network_changed();
+        self.sockets.reopen()
+    }
+
+    /// Adds a relay to the directory, which makes it trusted.
+    ///
+    /// # Errors
+    /// The directory is full, or has the relay otherwise.
+    pub fn add_relay(&mut self, entry: &RelayEntry) -> Result<(), AddRelayError> {
+        // Without a socket of its address family the relay is silent, which an event tells.
+        self.learn_relay(entry).map(|_socket| ())
+    }
+
+    /// Makes another relay the one this player is reached at, without a gap.
+    ///
+    /// # Errors
+    /// The directory does not hold it.
+    pub fn set_home(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
+        self.endpoint.set_home(relay)
+    }
+
+    /// Whether strangers who hold an invite may ask to connect, which raises
+    /// [`Event::PeerRequest`](crate::Event::PeerRequest). `false`, as at the start, also makes
+    /// every invite given out so far worthless.
+    pub fn accept_requests(&mut self, yes: bool) {
+        if yes {
+            self.invite_secret();
+        } else {
+            self.invite_secret = None;
+            self.endpoint.set_accept_requests(None);
+        }
+    }
+
+    /// One word for another player to pass to [`accept_invite`](Self::accept_invite), and turns
+    /// [`accept_requests`](Self::accept_requests) on. Who sees it can knock, so pass it on in
+    /// private. It holds the relays' addresses, none of a player's.
+    ///
+    /// # Errors
+    /// There is no route yet.
+    pub fn invite(&mut self) -> Result<String, MakeInviteError> {
+        let route = self.endpoint.route().ok_or(MakeInviteError::NoRoute)?.clone();
+        let secret = self.invite_secret();
+        make_invite(self.endpoint.directory(), secret, route)
+    }
+
+    /// Connects to the host of an invite and returns its peer id. Adds the invite's relays to the
+    /// directory: accepting is trusting them.
+    ///
+    /// # Errors
+    /// Says what is wrong with the invite, or why the host cannot be reached.
+    pub fn accept_invite(&mut self, text: &str) -> Result<u64, AcceptInviteError> {
+        let invite: Invite = text.trim().parse().map_err(AcceptInviteError::Invite)?;
+        let opened = self.open_sockets(invite.entries());
+        let peer = self.endpoint.accept_invite(&invite).map_err(AcceptInviteError::Connect)?;
+        opened.map_err(AcceptInviteError::Socket)?;
+        self.meters.add(peer);
+        Ok(peer.get())
+    }
+
+    /// Says goodbye to peers and relays and closes the sockets; the same as dropping the manager.
+    pub fn shutdown(self) {}
+
+    /// The secret in this player's invites, which is also what makes requests acceptable.
+    fn invite_secret(&mut self) -> InviteSecret {
+        if let Some(secret) = &self.invite_secret {
+            return secret.clone();
+        }
+        let mut secret = InviteSecret([0; 16]);
+        Ring::new().random(&mut secret.0);
+        self.endpoint.set_accept_requests(Some(secret.clone()));
+        self.invite_secret.insert(secret).clone()
+    }
+
+    /// Adds a relay; the inner result says whether any of its addresses has a socket.
+    fn learn_relay(
+        &mut self,
+        entry: &RelayEntry,
+    ) -> Result<Result<(), SocketError>, AddRelayError> {
+        self.endpoint.add_relay(entry)?;
+        Ok(self.open_sockets(core::slice::from_ref(entry)))
+    }
+
+    /// Opens the sockets that these relays are reached from. A machine without one address family
+    /// is fine as long as the other serves.
+    fn open_sockets(&mut self, entries: &[RelayEntry]) -> Result<(), SocketError> {
+        let mut outcome = Ok(());
+        let mut any = false;
+        for address in entries.iter().flat_map(RelayEntry::addresses) {
+            match self.sockets.open_for(*address) {
+                Ok(()) => any = true,
+                Err(error) => outcome = Err(error),
+            }
+        }
+        if any { Ok(()) } else { outcome }
+    }
+}
+
+impl Drop for NetworkManager {
+    fn drop(&mut self) {
+        self.say_goodbye();
+    }
+}
+
+impl fmt::Debug for NetworkManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkManager").field("peer_id", &self.peer_id()).finish_non_exhaustive()
+    }
+}
+
+/// A number that is no peer id has no route either.
+fn peer_of_route(peer: u64) -> Result<PeerId, ConnectError> {
+    PeerId::new(peer).ok_or(ConnectError::Route(waylane_core::route::RouteError::KeyMismatch))
+}
