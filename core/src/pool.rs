@@ -139,12 +139,6 @@ impl Share {
     pub const fn new(quota: Quota) -> Self {
         Self { quota, left: quota.shared }
     }
-
-    /// Items of the shared part that nobody has.
-    #[must_use]
-    pub const fn left(&self) -> u32 {
-        self.left
-    }
 }
 
 /// What one peer has of one kind of item.
@@ -275,13 +269,13 @@ mod tests {
         assert!(!greedy.reserve(&mut share, 13));
         assert!(greedy.reserve(&mut share, 12));
         assert!(!greedy.reserve(&mut share, 1));
-        assert_eq!(share.left(), 2);
+        assert_eq!(share.left, 2);
         assert!(second.reserve(&mut share, 6));
-        assert_eq!((share.left(), third.available(&share)), (0, 4));
+        assert_eq!((share.left, third.available(&share)), (0, 4));
         assert!(third.reserve(&mut share, 4));
         assert!(!third.reserve(&mut share, 1));
         greedy.release(&mut share, 10);
-        assert_eq!((greedy.used(), share.left()), (2, 8));
+        assert_eq!((greedy.used(), share.left), (2, 8));
         second.release(&mut share, 6);
         third.release(&mut share, 4);
         greedy.release(&mut share, 2);

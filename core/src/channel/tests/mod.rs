@@ -6,7 +6,6 @@ mod random;
 use std::collections::{BTreeSet, VecDeque};
 use std::vec::Vec;
 
-use super::limits::Shares;
 use super::*;
 use crate::recovery::FrameList;
 use crate::wire::Writer;
@@ -179,7 +178,6 @@ impl Side {
         channels.release(&mut pools);
         assert_eq!(channels.accounts, Accounts::new());
         let fresh = PoolState::new(&self.limits);
-        let Shares { .. } = fresh.shares;
         assert_eq!(self.state.shares, fresh.shares);
         for free in [self.state.send, self.state.receive, self.state.nodes, self.state.slots] {
             assert_eq!(free.taken(), 0);

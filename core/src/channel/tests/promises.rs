@@ -255,6 +255,46 @@ fn reopening_never_mixes_old_data_into_new() {
 }
 
 #[test]
+fn stragglers_of_a_closed_channel_never_reach_the_reopened_one() {
+    let mut stale = 0;
+    for seed in 0..20 {
+        let mut pair = Pair::new(ample(), Faults { late: 40, ..BAD }, seed);
+        pair.open_both(6, Unreliable);
+        let (mut closes_sent, mut closes_told) = (0, 0);
+        let mut ready = false;
+        for step in 0..1500 {
+            // A message says in how many closes it was preceded.
+            let message = numbered(closes_sent, 4 + (step % 3000));
+            pair.sides[0].send(6, &message).ok();
+            pair.sides[0].flush();
+            pair.tick();
+            for told in pair.sides[1].take_told() {
+                match told {
+                    Told::Message(_, bytes) => assert_eq!(number_of(&bytes), closes_told),
+                    Told::Closed(_) => {
+                        closes_told += 1;
+                        pair.sides[1].open(6, Unreliable).unwrap();
+                    }
+                    Told::Opened(_) | Told::Mismatch(_) | Told::Writable(_) => {}
+                }
+            }
+            ready |= pair.sides[0].take_told().contains(&Told::Opened(6));
+            if pair.random.chance(2) && ready {
+                ready = false;
+                pair.sides[0].close(6).unwrap();
+                pair.sides[0].open(6, Unreliable).unwrap();
+                closes_sent += 1;
+            }
+        }
+        assert!(closes_told > 5, "{closes_told}");
+        stale += pair.sides[1].stats().counters.stale;
+        pair.settle();
+        pair.finish();
+    }
+    assert!(stale > 20, "{stale}");
+}
+
+#[test]
 fn opening_while_a_close_is_under_way_happens_after_it() {
     let mut pair = Pair::new(ample(), CLEAN, 0);
     pair.open_both(2, Reliable);
