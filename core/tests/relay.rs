@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use relay_support::{Client, Outcome, Provider, World, address, data, small};
+use relay_support::{Client, Hop as _, Outcome, Provider, World, address, data, small};
 use waylane_core::crypto::Crypto;
 use waylane_core::id::{PublicKey, SessionId};
 use waylane_core::relay::{AnswerRates, Budget, Rate, RelayConfig, RelayLimits};
