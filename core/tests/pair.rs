@@ -62,7 +62,7 @@ fn an_unreliable_message_before_the_other_side_opened_is_dropped_and_counted() {
     world.open(A, B, 7, Reliability::Unreliable);
     world.say(A, B, 7, b"early");
     world.run_for(secs(5));
-    let mut dropped = |one, other| world.stats(one, other).unwrap().channels.counters.not_open;
+    let dropped = |one, other| world.stats(one, other).unwrap().channels.counters.not_open;
     assert_eq!(dropped(A, B) + dropped(B, A), 1);
     world.open(B, A, 7, Reliability::Unreliable);
     world.run_for(secs(5));

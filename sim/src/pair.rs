@@ -138,14 +138,15 @@ impl World {
     }
 
     /// Whether `from` has a connection to `to`.
-    pub fn is_connected(&mut self, from: PlayerNo, to: PlayerNo) -> bool {
+    #[must_use]
+    pub fn is_connected(&self, from: PlayerNo, to: PlayerNo) -> bool {
         self.stats(from, to).is_some_and(|stats| stats.connected)
     }
 
     /// How the connection of `from` to `to` fares, if there is one.
-    pub fn stats(&mut self, from: PlayerNo, to: PlayerNo) -> Option<PeerStats> {
-        let id = self.id(to);
-        self.endpoint_mut(from).peer_stats(id)
+    #[must_use]
+    pub fn stats(&self, from: PlayerNo, to: PlayerNo) -> Option<PeerStats> {
+        self.endpoint(from).peer_stats(self.id(to))
     }
 
     /// Lets `from` open a channel to `to`.

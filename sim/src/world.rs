@@ -197,11 +197,6 @@ impl World {
         self.players[player.0].endpoint.as_ref().expect("the player runs")
     }
 
-    /// A player's endpoint, to look at without waking it; commands go through [`World::with`].
-    pub(crate) fn endpoint_mut(&mut self, player: PlayerNo) -> &mut Endpoint {
-        self.players[player.0].endpoint.as_mut().expect("the player runs")
-    }
-
     /// Where a player's datagrams come from at present.
     #[must_use]
     pub fn address(&self, player: PlayerNo) -> SocketAddr {
@@ -267,7 +262,7 @@ impl World {
         if by_events {
             self.expire(player);
         }
-        let result = commands(self.endpoint_mut(player));
+        let result = commands(self.players[player.0].endpoint.as_mut().expect("the player runs"));
         if by_events {
             self.pump(player);
         }
