@@ -20,6 +20,7 @@ use relay::TestRelay;
 
 const UNRELIABLE: u8 = 0;
 const RELIABLE: u8 = 1;
+const LOOK_AT_LOBBY: &[u8] = b"look at the lobby";
 
 fn main() -> Result<(), Box<dyn Error>> {
     // In reality somebody runs the relay, and its directory entry comes with the game.
@@ -69,6 +70,7 @@ struct Player {
     got_loot: bool,
     got_thanks: bool,
     got_position: bool,
+    got_new_route: bool,
     frame: u32,
 }
 
@@ -89,6 +91,7 @@ impl Player {
             got_loot: false,
             got_thanks: false,
             got_position: false,
+            got_new_route: false,
             frame: 0,
         })
     }
@@ -113,7 +116,7 @@ impl Player {
 
     fn run_callbacks(&mut self, lobby: &mut Lobby) -> Result<(), Box<dyn Error>> {
         let mut outcome = Ok(());
-        let Self { name, member, network, got_loot, got_thanks, got_position, .. } = self;
+        let Self { name, member, network, .. } = self;
         network.run_callbacks(|network, event| {
             let done = match event {
                 // This fires once a relay has given us a place, telling us which route is ours,
@@ -121,25 +124,39 @@ impl Player {
                 Event::RouteUpdate { route } => {
                     println!("{name}: my route is {route}");
                     lobby.members[*member].route = Some(route);
-                    // A lobby would now tell all members to fetch it and update. Our own is among
-                    // them, which is fine.
-                    update_member(network, &lobby.members[*member])
+                    // A lobby would now tell the other members, who fetch it and update. Here we
+                    // tell the one there is; before we know them, they will find it anyway.
+                    self.other_peer_id.map_or(Ok(()), |other| {
+                        network.send_message(other, RELIABLE, LOOK_AT_LOBBY).map_err(Into::into)
+                    })
+                }
+                // The lobby's OnMemberUpdate.
+                Event::Message { peer, channel: RELIABLE, data: LOOK_AT_LOBBY } => {
+                    println!("{name}: {peer} has a new route");
+                    self.got_new_route = true;
+                    update_member(network, &lobby.members[1 - *member])
                 }
                 Event::Message { peer, channel: RELIABLE, data: b"thanks" } => {
                     println!("{name}: {peer} got my loot");
-                    *got_thanks = true;
+                    self.got_thanks = true;
                     Ok(())
                 }
                 Event::Message { peer, channel: RELIABLE, data } => {
                     println!("{name}: loot from {peer}: {}", String::from_utf8_lossy(data));
-                    *got_loot = true;
-                    network.send_message(peer, RELIABLE, b"thanks").map_err(Into::into)
+                    self.got_loot = true;
+                    // What a callback sends leaves with the frame's flush, like all else.
+                    let thanks = network.send_message(peer, RELIABLE, b"thanks");
+                    // Routes change at any time. So that we see one do it, Ann asks for another.
+                    if *member == 0 {
+                        network.rotate_session();
+                    }
+                    thanks.map_err(Into::into)
                 }
                 Event::Message { peer, data, .. } => {
-                    if !*got_position {
+                    if !self.got_position {
                         println!("{name}: {peer} is at {}", String::from_utf8_lossy(data));
                     }
-                    *got_position = true;
+                    self.got_position = true;
                     Ok(())
                 }
                 Event::PeerConnected { peer } => {
@@ -184,7 +201,8 @@ impl Player {
     }
 
     fn is_done(&self) -> bool {
-        self.got_loot && self.got_thanks && self.got_position
+        let knows_route = self.member == 0 || self.got_new_route;
+        self.got_loot && self.got_thanks && self.got_position && knows_route
     }
 }
 

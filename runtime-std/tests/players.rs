@@ -8,6 +8,7 @@ use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::net::UdpSocket;
 use std::panic::catch_unwind;
+use std::time::Instant;
 
 use common::{Player, TestRelay, config, connect, connected_players, repeat, run, two_players};
 use waylane::{
@@ -337,6 +338,28 @@ fn a_changed_network_interrupts_nothing() {
 }
 
 #[test]
+fn a_pause_longer_than_the_idle_timeout_is_no_silence_if_something_waits() {
+    let relay = TestRelay::start(IpAddr::from([127, 0, 0, 1])).unwrap();
+    let mut a = Player::new(Config { idle_timeout: Duration::from_secs(1), ..config(&relay) });
+    let mut b = Player::new(config(&relay));
+    run(&mut a, &mut b, |a, b| a.net.route().is_some() && b.net.route().is_some());
+    connect(&mut a, &mut b);
+    let (a_id, b_id) = (a.id(), b.id());
+    let pause = Instant::now();
+    // Nobody calls `a` while `b` goes on.
+    while pause.elapsed() < Duration::from_millis(1300) {
+        let _ = b.net.send_message(a_id, 0, b"are you there?");
+        b.frame();
+        b.net.wait(Duration::from_millis(20));
+    }
+    a.receive();
+    assert!(!a.messages.is_empty());
+    let lost = |event: &Event<'_>| matches!(event, Event::PeerDisconnected { .. });
+    assert!(!a.events.iter().any(lost), "{:?}", a.events);
+    assert!(a.net.stats(b_id).is_some_and(|stats| stats.connected));
+}
+
+#[test]
 fn a_new_session_id_is_a_new_route() {
     let (_relay, mut a, mut b) = connected_players();
     let (a_id, b_id) = (a.id(), b.id());
@@ -348,6 +371,21 @@ fn a_new_session_id_is_a_new_route() {
     b.net.update_peer(a_id, new).unwrap();
     a.net.send_message(b_id, 1, b"to b").unwrap();
     b.net.send_message(a_id, 1, b"to a").unwrap();
+    run(&mut a, &mut b, |a, b| a.messages.len() == 1 && b.messages.len() == 1);
+}
+
+#[test]
+fn two_new_session_ids_at_once_meet_through_update_peer() {
+    let (_relay, mut a, mut b) = connected_players();
+    let (a_id, b_id) = (a.id(), b.id());
+    let (a_old, b_old) = (a.route(), b.route());
+    a.net.rotate_session();
+    b.net.rotate_session();
+    a.net.send_message(b_id, 1, b"to b").unwrap();
+    b.net.send_message(a_id, 1, b"to a").unwrap();
+    run(&mut a, &mut b, |a, b| a.route() != a_old && b.route() != b_old);
+    a.net.update_peer(b_id, b.route()).unwrap();
+    b.net.update_peer(a_id, a.route()).unwrap();
     run(&mut a, &mut b, |a, b| a.messages.len() == 1 && b.messages.len() == 1);
 }
 
