@@ -1,2 +1,59 @@
-//! The waylane command.
-fn main() {}
+//! The waylane command: a relay, two people talking through it, and a demonstration.
+
+mod chat;
+mod demo;
+mod input;
+mod key;
+mod link;
+mod relay;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Game data from player to player through relays, encrypted from end to end.
+#[derive(Parser, Debug)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a relay.
+    Relay(relay::Options),
+    /// Make a secret key for a relay or a player.
+    Keygen(key::Options),
+    /// Wait for others: prints an invite for them; lines typed here are seen there.
+    Host(chat::HostOptions),
+    /// Join a host by its invite; lines typed here are seen there.
+    Join(chat::JoinOptions),
+    /// Run a relay and two players on this machine, and show what they see.
+    Demo(demo::Options),
+    /// The demo's relay.
+    #[command(hide = true)]
+    DemoRelay,
+    /// One of the demo's players.
+    #[command(hide = true)]
+    DemoPlayer(demo::player::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Relay(options) => relay::run(&options),
+        Command::Keygen(options) => key::run(&options),
+        Command::Host(options) => chat::host(options),
+        Command::Join(options) => chat::join(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::DemoRelay => demo::relay::run(),
+        Command::DemoPlayer(options) => demo::player::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("waylane: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
