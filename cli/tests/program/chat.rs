@@ -1,0 +1,87 @@
+//! Two people and a relay, as in three terminals.
+
+use crate::running::{self, Running, scratch};
+
+/// A development relay, and its directory entry.
+fn relay(listen: &str, key: &str) -> (Running, String) {
+    let mut relay = Running::start(&["relay", "--dev", "--listen", listen, "--key", key]);
+    let entry = relay.out.with("@127.0.0.1:").trim().to_owned();
+    (relay, entry)
+}
+
+/// A host at the relay, and a guest with its invite, connected.
+fn players(entry: &str, link: &[&str]) -> (Running, Running) {
+    let mut host = Running::start(&[&["host", "--relay", entry], link].concat());
+    let invite = host.out.with("");
+    let mut guest = Running::start(&[&["join", &invite], link].concat());
+    host.err.with("is here");
+    guest.err.with("is here");
+    (host, guest)
+}
+
+fn address(entry: &str) -> &str {
+    entry.split('@').nth(1).unwrap().split('#').next().unwrap()
+}
+
+#[test]
+fn lines_cross_a_bad_link_in_order() {
+    let key = scratch("lines.key");
+    let (_relay, entry) = relay("127.0.0.1:0", key.to_str().unwrap());
+    let (mut host, mut guest) = players(&entry, &["--loss=10", "--delay=10", "--jitter=5"]);
+    for n in 0..20 {
+        host.say(&format!("from the host {n}"));
+        guest.say(&format!("from the guest {n}"));
+    }
+    for n in 0..20 {
+        guest.out.with(&format!(": from the host {n}"));
+        host.out.with(&format!(": from the guest {n}"));
+    }
+    // The figures come by themselves.
+    guest.err.with("round trip ");
+    // What is said last arrives, although the speaker leaves at once.
+    guest.say("goodbye");
+    assert!(guest.finish().success());
+    host.out.with(": goodbye");
+    assert!(host.finish().success());
+}
+
+#[test]
+fn what_is_typed_while_the_relay_is_away_arrives() {
+    let key = scratch("restart.key");
+    let key = key.to_str().unwrap();
+    let (mut first, entry) = relay("127.0.0.1:0", key);
+    let (mut host, mut guest) = players(&entry, &[]);
+    guest.say("before");
+    host.out.with(": before");
+    first.kill();
+    guest.say("while it is away");
+    host.say("here, too");
+    guest.err.with("the relay does not answer");
+    let (_second, again) = relay(address(&entry), key);
+    assert_eq!(entry, again);
+    host.out.with(": while it is away");
+    guest.out.with(": here, too");
+    guest.say("after");
+    host.out.with(": after");
+    assert!(host.finish().success());
+    assert!(guest.finish().success());
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let key = scratch("control.key");
+    let (_relay, entry) = relay("127.0.0.1:0", key.to_str().unwrap());
+    let (mut host, mut guest) = players(&entry, &[]);
+    guest.say("\x1b[2Jgone");
+    let line = host.out.with("gone");
+    assert!(!line.contains('\x1b'), "{line:?}");
+}
+
+#[test]
+fn an_invite_that_is_none_is_told() {
+    let output = running::run(&["join", "nonsense"]);
+    assert!(!output.status.success());
+    assert!(running::complaint(&output).contains("invite"), "{}", running::complaint(&output));
+    let output = running::run(&["host"]);
+    assert!(running::complaint(&output).contains("relay --dev"), "{}", running::complaint(&output));
+}

@@ -1,0 +1,87 @@
+//! The demo as a script runs it.
+
+use serde_json::Value;
+
+use crate::running;
+
+/// Runs a demo and returns its report.
+fn demo(arguments: &[&str]) -> Value {
+    let mut all = vec!["demo", "--json", "--seconds", "2"];
+    all.extend(arguments);
+    let output = running::run(&all);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}\n{text}", running::complaint(&output));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+fn check(report: &Value, may_lose: bool) {
+    let players = report["players"].as_array().unwrap();
+    assert_eq!(players.len(), 2);
+    assert_ne!(players[0]["peer_id"], players[1]["peer_id"]);
+    for (player, other) in [(&players[0], &players[1]), (&players[1], &players[0])] {
+        let [unreliable, reliable] = ["0", "1"].map(|n| &player["channels"][n]);
+        // Two seconds at 60 Hz; a message of 40 B each tenth tick and one of 8 KiB each second.
+        assert_eq!(count(&unreliable["messages_sent"]), 120);
+        assert_eq!(count(&unreliable["bytes_sent"]), 120 * 100);
+        assert_eq!(count(&reliable["messages_sent"]), 14);
+        assert_eq!(count(&reliable["bytes_sent"]), 12 * 40 + 2 * 8192);
+        assert_eq!(reliable["messages_received"], other["channels"]["1"]["messages_sent"]);
+        assert_eq!(reliable["bytes_received"], other["channels"]["1"]["bytes_sent"]);
+        let arrived = count(&unreliable["messages_received"]);
+        assert_eq!(arrived + count(&unreliable["lost"]), 120);
+        assert!(arrived >= if may_lose { 60 } else { 120 }, "{arrived}");
+        for what in ["lost", "out_of_order", "duplicates"] {
+            assert_eq!(count(&reliable[what]), 0, "{what}");
+        }
+        assert_eq!(count(&unreliable["duplicates"]), 0);
+        let [p50, p99] = ["p50", "p99"].map(|p| player["rtt_ms"][p].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99, "{p50} {p99}");
+        let bytes = count(&unreliable["bytes_sent"]) + count(&reliable["bytes_sent"]);
+        assert!(count(&player["wire_bytes"]["out"]) > bytes);
+        assert!(count(&player["wire_bytes"]["in"]) > 0);
+    }
+    assert!(count(&report["relay"]["forwarded"]) >= 120);
+    assert!(report["relay"]["dropped"].is_object());
+}
+
+#[test]
+fn everything_arrives_on_a_good_link() {
+    check(&demo(&[]), false);
+}
+
+#[test]
+fn the_reliable_channel_is_clean_on_a_bad_link() {
+    let report = demo(&["--loss=20", "--delay=20", "--jitter=10", "--duplicate=5", "--reorder=5"]);
+    check(&report, true);
+    for player in report["players"].as_array().unwrap() {
+        assert!(count(&player["channels"]["0"]["lost"]) > 0);
+        // Both directions take 20 ms at least.
+        assert!(player["rtt_ms"]["p50"].as_f64().unwrap() >= 40.0);
+    }
+}
+
+#[test]
+fn people_get_lines_and_a_table() {
+    let output = running::run(&["demo", "--seconds", "2"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}\n{text}", running::complaint(&output));
+    assert!(text.lines().any(|line| line.contains(" s | player 1: sent ")), "{text}");
+    for row in ["peer id", "unreliable sent", "reliable sent", "round trip p50 / p99"] {
+        assert!(text.lines().any(|line| line.starts_with(row)), "{row}: {text}");
+    }
+    assert!(!text.contains('\x1b'), "control sequences outside a terminal");
+}
+
+#[test]
+fn a_relay_that_is_not_there_is_told() {
+    // A valid entry at a port where nobody listens.
+    let entry = format!("{}@127.0.0.1:9", "A".repeat(42) + "E");
+    let output = running::run(&["demo", "--json", "--seconds", "1", "--relay", &entry]);
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty());
+    assert!(running::complaint(&output).contains("a session at the relay"));
+}
