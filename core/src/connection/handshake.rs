@@ -64,6 +64,8 @@ pub(crate) struct Opened<C: Crypto> {
     instance: crate::wire::handshake::Instance,
     parameters: crate::wire::handshake::HandshakeParameters,
     session: crate::id::SessionId,
+    /// Length of the datagram: the answer must not be longer.
+    len: usize,
 }
 
 impl<C: Crypto> Peer<C> {
@@ -116,7 +118,8 @@ impl<C: Crypto> Peer<C> {
         let local_index = self.next_index(slot, place);
 
         let mut plaintext = [0; RESPONSE_LEN_MAX - RESPONSE_OVERHEAD];
-        let mut writer = Writer::new(&mut plaintext);
+        let room = opened.len.min(RESPONSE_LEN_MAX).saturating_sub(RESPONSE_OVERHEAD);
+        let mut writer = Writer::new(plaintext.get_mut(..room).unwrap_or(&mut []));
         let payload = ResponsePayload::new(self.instance, context.settings.parameters);
         payload.emit(&mut writer).map_err(|_| Refusal::Handshake)?;
         self.channels.write_opens(&mut context.pools, &mut writer);
@@ -181,7 +184,8 @@ impl<C: Crypto> Peer<C> {
         header: &ResponseHeader,
         bytes: &mut [u8],
     ) -> Result<(), Refusal> {
-        let initiation = self.initiation.as_ref().ok_or(Refusal::Unexpected)?;
+        let initiation =
+            self.initiation.as_ref().filter(|_| self.is_live()).ok_or(Refusal::Unexpected)?;
         let state = initiation.state.as_ref().ok_or(Refusal::Unexpected)?;
         if initiation.local_index != header.receiver_index || initiation.via.relay != relay {
             return Err(Refusal::Unexpected);
@@ -193,7 +197,7 @@ impl<C: Crypto> Peer<C> {
         let payload = noise.get(payload).ok_or(Refusal::Malformed)?;
         let payload = ResponsePayload::parse(payload).map_err(|_| Refusal::Protocol)?;
 
-        let Initiation { via, local_index, suite, sent_at, .. } = *initiation;
+        let Initiation { via, local_index, suite, sent_at, tries, .. } = *initiation;
         let Transport { initiator_to_responder, responder_to_initiator, .. } = &transport;
         let place = place_of(local_index);
         self.associations[place] = Some(Association {
@@ -214,7 +218,8 @@ impl<C: Crypto> Peer<C> {
         let elapsed = context.now.since(sent_at);
         self.initiation = None;
         self.adopt(context, place, Told::Yes);
-        if let Some(active) = self.paths.active() {
+        // After a repeat nobody knows which of the two was answered (Karn).
+        if let Some(active) = self.paths.active().filter(|_| tries == 1) {
             self.recovery.set_initial_rtt(active, elapsed);
         }
         for open in payload.channel_opens() {
@@ -280,7 +285,11 @@ impl<C: Crypto> Peer<C> {
         if told == Told::No && context.route.is_some_and(stale) {
             self.owed.route = super::RouteOwed::Yes;
         }
-        self.follow_route(context);
+        // Who is met at one's own home, or at theirs, is met well: the handshake's way stays.
+        let at_home = context.route.is_some_and(|route| !stale(route));
+        if !at_home {
+            self.follow_route(context);
+        }
     }
 
     /// A new connection with the same peer: nothing of the old one remains but what the application
@@ -468,6 +477,7 @@ pub(crate) fn open_initiation<C: Crypto>(
     known: Option<(&PublicKey, &crate::crypto::Secret)>,
     bytes: &mut [u8],
 ) -> Result<Opened<C>, Refusal> {
+    let len = bytes.len();
     let noise = bytes.get_mut(InitiationHeader::NOISE_OFFSET..).ok_or(Refusal::Malformed)?;
     let prologue = header.prologue(context.settings.application);
     let received = Responder::<C>::new(header.suite, &prologue, context.identity)
@@ -499,6 +509,7 @@ pub(crate) fn open_initiation<C: Crypto>(
         instance: payload.instance,
         parameters: payload.parameters,
         session: payload.session,
+        len,
     })
 }
 
@@ -524,8 +535,8 @@ pub(super) const fn place_of(index: ConnectionIndex) -> usize {
     (index.0 & 1) as usize
 }
 
-/// An answer is no longer than this: room for about forty channel opens.
-const RESPONSE_LEN_MAX: usize = 320;
+/// An answer is no longer than this: room for about thirty channel opens.
+const RESPONSE_LEN_MAX: usize = 256;
 const RESPONSE_OVERHEAD: usize = ResponseHeader::NOISE_OFFSET + crate::noise::MESSAGE_2_OVERHEAD;
 const PAYLOAD_LEN_MAX: usize = 64 + Route::LEN_MAX;
 const _: () = assert!(PAYLOAD_LEN_MAX + InitiationHeader::PAYLOAD_OFFSET < DATAGRAM_LEN_MAX);

@@ -30,7 +30,7 @@ use association::Association;
 use handshake::{Answered, Initiation};
 pub(crate) use handshake::{check_mac, open_initiation, slot_of};
 pub(crate) use packet::DATAGRAM_LEN;
-use path::Paths;
+use path::{CHALLENGE_TRIES, Path, Paths};
 pub(crate) use path::{RelayIndex, backoff};
 pub use timers::Timer;
 use timers::Timers;
@@ -167,7 +167,7 @@ impl<C: Crypto> Context<'_, C> {
 
     fn next_stamp(&mut self) -> Stamp {
         let clock = self.unix_micros.saturating_add(self.now.as_micros());
-        self.stamp.0 = clock.max(self.stamp.0 + 1);
+        self.stamp.0 = clock.max(self.stamp.0.saturating_add(1));
         *self.stamp
     }
 
@@ -277,8 +277,9 @@ impl<C: Crypto> Peer<C> {
     pub(crate) fn release(&mut self, context: &mut Context<'_, C>) {
         self.take_back_flight(context);
         self.channels.release(&mut context.pools);
-        let links = self.links;
-        *self = Self { links, ..Self::default() };
+        // Connection indices go on, lest stragglers be taken for the next peer's.
+        let (links, generation) = (self.links, self.generation);
+        *self = Self { links, generation, ..Self::default() };
     }
 
     pub(crate) fn id(&self) -> Option<PeerId> {
@@ -355,14 +356,20 @@ impl<C: Crypto> Peer<C> {
         }
     }
 
-    /// A session became usable: what waited for it may go on.
-    pub(crate) fn on_relay_bound(&mut self, context: &mut Context<'_, C>) {
+    /// A session at `relay` became usable: what waited for it may go on, and who reaches us there
+    /// learns of the session, which may be another one.
+    pub(crate) fn on_relay_bound(&mut self, context: &mut Context<'_, C>, relay: RelayIndex) {
         match self.phase {
             Phase::Connecting => self.timers.set(Timer::Handshake, context.now),
             Phase::Connected => {
                 self.paths.hurry(context.now);
+                if let Some(path) =
+                    self.paths.active().and_then(|index| self.paths.get(index)).copied()
+                    && path.relay == relay
+                {
+                    self.validate_path(context, &path, PathIntent::Move, CHALLENGE_TRIES);
+                }
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
-                self.follow_route(context);
             }
             Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
         }
@@ -388,8 +395,7 @@ impl<C: Crypto> Peer<C> {
                 Timer::Recovery => self.on_recovery_timer(context),
                 Timer::Ack => self.owed.ack = true,
                 Timer::KeepAlive => self.owed.ping = true,
-                // Sent by the next transmit, which sets the timer again.
-                Timer::Path => {}
+                Timer::Path => self.on_path_timer(context),
                 Timer::LeavePath => self.give_up_left_path(context),
             }
         }
@@ -463,6 +469,11 @@ impl<C: Crypto> Peer<C> {
         });
         match action {
             TimeoutAction::None => {}
+            TimeoutAction::Probe { path, .. } if Some(path) != self.paths.active() => {
+                // Nothing goes this way any more that a probe could help.
+                self.abandon_path(context, path);
+                return;
+            }
             TimeoutAction::Probe { path, .. } => {
                 // Probes carry the oldest data that is missing, if there is any (RFC 9002 §6.2.4).
                 owed.ping = true;
@@ -509,22 +520,24 @@ impl<C: Crypto> Peer<C> {
             if let Some(slot) = context.relays.get_mut(usize::from(relay.0)) {
                 slot.want(context.now, context.crypto);
             }
-            self.validate_path(context, relay, relay_id, session, PathIntent::Move);
+            let index = self.ensure_path(context, relay, relay_id, session);
+            if let Some(path) = self.paths.get(index).copied() {
+                self.validate_path(context, &path, PathIntent::Move, CHALLENGE_TRIES);
+            }
         }
     }
 
-    /// Challenges the path through `relay` to the other side's `session`.
+    /// Challenges a path, at most so many times.
     fn validate_path(
         &mut self,
         context: &mut Context<'_, C>,
-        relay: RelayIndex,
-        relay_id: RelayId,
-        session: SessionId,
+        path: &Path,
         intent: PathIntent,
+        tries: u8,
     ) {
-        let index = self.ensure_path(context, relay, relay_id, session);
+        let Some(index) = self.paths.find(path.relay, path.remote) else { return };
         let nonce = context.nonce();
-        self.paths.challenge(index, nonce, intent == PathIntent::Move, context.now);
+        self.paths.challenge(index, nonce, intent == PathIntent::Move, tries, context.now);
         self.timers.set(Timer::Path, self.paths.poll_timeout());
     }
 
@@ -538,6 +551,10 @@ impl<C: Crypto> Peer<C> {
     ) -> PathIndex {
         let (index, new) = self.paths.ensure(relay, relay_id, session);
         if new {
+            if self.leaving == Some(index) {
+                self.leaving = None;
+                self.timers.stop(Timer::LeavePath);
+            }
             self.abandon_path(context, index);
             self.recovery.reset_path(index, CONTROLLER);
         }
@@ -553,6 +570,19 @@ impl<C: Crypto> Peer<C> {
         self.leaving = Some(left);
         self.timers.set(Timer::LeavePath, context.now + wait);
         self.owed.ping = true;
+    }
+
+    /// Gives up paths that do not answer; challenges that are due are sent by the next transmit,
+    /// which sets the timer again.
+    fn on_path_timer(&mut self, context: &mut Context<'_, C>) {
+        while let Some(index) = self.paths.take_unanswered(context.now) {
+            if self.paths.active() != Some(index) {
+                self.abandon_path(context, index);
+            }
+        }
+        if self.paths.due(context.now).is_none() {
+            self.timers.set(Timer::Path, self.paths.poll_timeout());
+        }
     }
 
     fn give_up_left_path(&mut self, context: &mut Context<'_, C>) {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::association::Via;
 use super::handshake::{Told, place_of};
-use super::path::RelayIndex;
+use super::path::{PROVOKED_TRIES, RelayIndex};
 use super::timers::Timer;
 use super::{Context, Peer, Phase, RouteOwed, settle};
 use crate::channel::Scope;
@@ -33,6 +33,9 @@ impl<C: Crypto> Peer<C> {
         header: &DataHeader,
         bytes: &mut [u8],
     ) -> Result<(), Refusal> {
+        if !self.is_live() {
+            return Err(Refusal::UnknownConnection);
+        }
         let place = place_of(header.index);
         let len = bytes.len();
         let keep = 3 * self.pto();
@@ -188,12 +191,17 @@ impl<C: Crypto> Peer<C> {
         if arrived != Some(named) || session.is_none() {
             return Err(Refusal::Path);
         }
+        let known = self.paths.find(relay, session).is_some();
+        if !known && !self.paths.allow_provoked(context.now) {
+            return Err(Refusal::Path);
+        }
         let index = self.ensure_path(context, relay, named, session);
         if let Some(path) = self.paths.get_mut(index) {
             path.respond = Some(nonce);
         }
         if intent == PathIntent::Move && self.paths.active() != Some(index) {
-            self.validate_path(context, relay, named, session, PathIntent::Move);
+            let path = self.paths.get(index).copied().ok_or(Refusal::Path)?;
+            self.validate_path(context, &path, PathIntent::Move, PROVOKED_TRIES);
         }
         Ok(())
     }
@@ -245,10 +253,12 @@ impl<C: Crypto> Peer<C> {
         if !self.wants_transmit(context, scope) {
             return None;
         }
-        if let Some(index) = self.paths.due(context.now)
-            && let Some(written) = self.transmit_packet(context, index, Content::Path, out)
-        {
-            return Some(written);
+        // Each turn sends from a path or settles that it cannot be sent from now.
+        while let Some(index) = self.paths.due(context.now) {
+            let written = self.transmit_packet(context, index, Content::Path, out);
+            if written.is_some() {
+                return written;
+            }
         }
         let active = self.paths.active()?;
         self.transmit_packet(context, active, Content::Main(scope), out)
@@ -265,6 +275,7 @@ impl<C: Crypto> Peer<C> {
         let Some(session) = context.session(path.relay) else {
             if content == Content::Path {
                 // No session to answer from: ask again when there is one.
+                self.paths.get_mut(index)?.respond = None;
                 self.paths.challenge_sent(index, context.now);
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
             }

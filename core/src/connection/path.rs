@@ -33,6 +33,7 @@ pub(crate) struct Challenge {
     /// Whether the connection moves here when the response comes.
     pub(crate) moving: bool,
     tries: u8,
+    tries_left: u8,
     next_at: Instant,
 }
 
@@ -41,6 +42,8 @@ pub(crate) struct Challenge {
 pub(crate) struct Paths {
     paths: [Option<Path>; MAX_PATHS],
     active: Option<PathIndex>,
+    /// No path is made before this because the other side names it.
+    provoked_next_at: Instant,
 }
 
 impl Paths {
@@ -111,19 +114,34 @@ impl Paths {
         before.filter(|old| *old != index)
     }
 
-    /// Begins to validate a path, unless it is being validated already.
+    /// Begins to validate a path with at most so many challenges, unless it is being validated
+    /// already.
     pub(crate) fn challenge(
         &mut self,
         index: PathIndex,
         nonce: [u8; 8],
         moving: bool,
+        tries: u8,
         now: Instant,
     ) {
         let Some(path) = self.get_mut(index) else { return };
         match &mut path.challenge {
             Some(challenge) => challenge.moving |= moving,
-            None => path.challenge = Some(Challenge { nonce, moving, tries: 0, next_at: now }),
+            None => {
+                path.challenge =
+                    Some(Challenge { nonce, moving, tries: 0, tries_left: tries, next_at: now });
+            }
         }
+    }
+
+    /// Whether a path that the other side names may be made now: seldom, so that it cannot send us
+    /// challenging strangers.
+    pub(crate) fn allow_provoked(&mut self, now: Instant) -> bool {
+        let allowed = self.provoked_next_at <= now;
+        if allowed {
+            self.provoked_next_at = now + backoff(0);
+        }
+        allowed
     }
 
     /// The path on which a challenge or a response should leave now.
@@ -131,20 +149,35 @@ impl Paths {
         self.iter()
             .find(|(_, path)| {
                 path.respond.is_some()
-                    || path.challenge.is_some_and(|challenge| challenge.next_at <= now)
+                    || path.challenge.is_some_and(|challenge| {
+                        challenge.next_at <= now && challenge.tries_left > 0
+                    })
             })
             .map(|(index, _)| index)
     }
 
-    /// The challenge on this path was just sent: the next try is later, or there is none.
+    /// The challenge on this path was just sent: the next try is later.
     pub(crate) fn challenge_sent(&mut self, index: PathIndex, now: Instant) {
         let Some(path) = self.get_mut(index) else { return };
         let Some(challenge) = &mut path.challenge else { return };
         challenge.next_at = now + backoff(challenge.tries);
-        challenge.tries += 1;
-        if challenge.tries > CHALLENGE_TRIES {
-            path.challenge = None;
+        challenge.tries = challenge.tries.saturating_add(1);
+        challenge.tries_left = challenge.tries_left.saturating_sub(1);
+    }
+
+    /// Takes out a path that has been challenged in vain; its place may still have packets in
+    /// flight. The active path only loses its challenge.
+    pub(crate) fn take_unanswered(&mut self, now: Instant) -> Option<PathIndex> {
+        let (index, _) = self.iter().find(|(_, path)| {
+            path.challenge
+                .is_some_and(|challenge| challenge.tries_left == 0 && challenge.next_at <= now)
+        })?;
+        if self.active == Some(index) {
+            self.get_mut(index)?.challenge = None;
+        } else {
+            self.paths[index.get()] = None;
         }
+        Some(index)
     }
 
     /// Challenges that waited need not wait any longer: a session to send them from is there.
@@ -193,7 +226,9 @@ pub(crate) fn backoff(tries: u8) -> Duration {
 }
 
 /// A path that does not answer this many challenges is given up.
-const CHALLENGE_TRIES: u8 = 10;
+pub(crate) const CHALLENGE_TRIES: u8 = 10;
+/// So many challenges at most go to a path that only the other side has named.
+pub(crate) const PROVOKED_TRIES: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +249,7 @@ mod tests {
     #[test]
     fn only_the_named_relay_and_nonce_validate() {
         let (mut paths, first, second) = paths();
-        paths.challenge(second, [7; 8], true, Instant::ZERO);
+        paths.challenge(second, [7; 8], true, 3, Instant::ZERO);
         assert_eq!(paths.on_response(R1.0, R1.1, [7; 8]), None);
         assert_eq!(paths.on_response(R2.0, R1.1, [7; 8]), None);
         assert_eq!(paths.on_response(R2.0, R2.1, [8; 8]), None);
@@ -226,17 +261,30 @@ mod tests {
 
     #[test]
     fn challenges_back_off_and_end() {
-        let (mut paths, _, second) = paths();
-        paths.challenge(second, [7; 8], false, Instant::ZERO);
+        let (mut paths, first, second) = paths();
+        paths.challenge(first, [6; 8], false, 1, Instant::ZERO);
+        paths.challenge(second, [7; 8], false, 3, Instant::ZERO);
         let mut sent = 0;
         while paths.poll_timeout() != Instant::FAR {
             let now = paths.poll_timeout();
-            assert_eq!(paths.due(now), Some(second));
-            paths.challenge_sent(second, now);
-            assert_eq!(paths.due(now), None);
-            sent += 1;
+            if let Some(index) = paths.due(now) {
+                paths.challenge_sent(index, now);
+                sent += 1;
+            } else {
+                assert!(paths.take_unanswered(now).is_some());
+            }
         }
-        assert_eq!(sent, CHALLENGE_TRIES + 1);
+        assert_eq!(sent, 4);
+        assert!(paths.get(first).is_some(), "the active path stays");
+        assert!(paths.get(second).is_none());
+    }
+
+    #[test]
+    fn the_other_side_names_paths_but_seldom() {
+        let (mut paths, _, _) = paths();
+        assert!(paths.allow_provoked(Instant::ZERO));
+        assert!(!paths.allow_provoked(Instant::from_millis(249)));
+        assert!(paths.allow_provoked(Instant::from_millis(250)));
     }
 
     #[test]

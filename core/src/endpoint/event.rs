@@ -53,7 +53,7 @@ pub enum Event<'a> {
         /// Which channel.
         channel: ChannelId,
     },
-    /// The channel was closed by the other side, or a close asked for here is complete.
+    /// The channel was closed by the other side, and so here, too.
     ChannelClosed {
         /// With whom.
         peer: PeerId,

@@ -33,6 +33,8 @@ pub struct RelaySlot<C: Crypto> {
     wanted: bool,
     /// Another client took the session over: nothing more is sent here.
     stopped: bool,
+    /// The relay said that it is about to stop.
+    draining: bool,
     attempt: Option<Attempt<C>>,
     bound: Option<Bound<C>>,
     /// The last session here, asked for again after a loss.
@@ -117,6 +119,7 @@ impl<C: Crypto> Default for RelaySlot<C> {
             address: 0,
             wanted: false,
             stopped: false,
+            draining: false,
             attempt: None,
             bound: None,
             session: SessionId::NONE,
@@ -159,6 +162,15 @@ impl<C: Crypto> RelaySlot<C> {
     /// The session, if the relay has answered under its keys: fit for a route.
     pub(crate) fn proven_session(&self) -> Option<SessionId> {
         self.bound.as_ref().filter(|bound| bound.proven).map(|_| self.session)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether the route may name this relay.
+    pub(crate) fn is_fit_for_home(&self) -> bool {
+        self.wanted && !self.draining && self.proven_session().is_some()
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
@@ -226,7 +238,11 @@ impl<C: Crypto> RelaySlot<C> {
     /// When [`handle_timeout`](Self::handle_timeout) or `poll_transmit` has something to do.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let attempt = self.attempt.as_ref().map_or(Instant::FAR, |attempt| {
-            let report = if attempt.reported { Instant::FAR } else { attempt.since + NO_ANSWER };
+            let report = if attempt.reported || self.bound.is_some() {
+                Instant::FAR
+            } else {
+                attempt.since + NO_ANSWER
+            };
             attempt.next_at.min(report)
         });
         let bound = self.bound.as_ref().map_or(Instant::FAR, |bound| {
@@ -253,6 +269,7 @@ impl<C: Crypto> RelaySlot<C> {
             }
         }
         if let Some(attempt) = &mut self.attempt
+            && self.bound.is_none()
             && !attempt.reported
             && attempt.since + NO_ANSWER <= now
         {
@@ -507,6 +524,7 @@ impl<C: Crypto> RelaySlot<C> {
     ) {
         self.attempt = None;
         self.rotate = false;
+        self.draining = false;
         self.session = payload.session;
         self.ticket = Some(Ticket { bytes: payload.ticket, secret: resumption });
         // Hints about what was sent before this session say nothing about it.
@@ -545,7 +563,13 @@ impl<C: Crypto> RelaySlot<C> {
         }
         let reason = match (refused.reason, cookie) {
             (RefusedReason::Cookie, _) => {
+                // Not at once, lest a relay whose cookies never fit be asked without end.
+                let (since, reported) = (attempt.since, attempt.reported);
                 self.begin(now, context.crypto);
+                if let Some(attempt) = &mut self.attempt {
+                    (attempt.since, attempt.reported) = (since, reported);
+                    attempt.next_at = now + backoff(0);
+                }
                 return Ok(());
             }
             (RefusedReason::Ticket, Some(cookie)) => {
@@ -599,7 +623,10 @@ impl<C: Crypto> RelaySlot<C> {
                     self.notices.connected = true;
                 }
             }
-            ControlMessage::Drain { left_s } => self.notices.draining = Some(left_s),
+            ControlMessage::Drain { left_s } => {
+                self.draining = true;
+                self.notices.draining = Some(left_s);
+            }
             ControlMessage::SessionReplaced => {
                 self.bound = None;
                 self.attempt = None;
@@ -714,13 +741,13 @@ impl Recent {
         }
     }
 
-    fn holds(&self, echo: &[u8; 16]) -> bool {
+    fn holds(&self, echo: &hop::Echo) -> bool {
         Self::print(echo).is_some_and(|print| print != 0 && self.prints.contains(&print))
     }
 
-    /// Bytes 8–15 of a datagram: index, number and ciphertext, or nonces.
+    /// The last 8 bytes of a datagram, mostly of a tag: nobody guesses them.
     fn print(datagram: &[u8]) -> Option<u64> {
-        Some(u64::from_le_bytes(*datagram.get(8..)?.first_chunk()?))
+        Some(u64::from_le_bytes(*datagram.last_chunk()?))
     }
 }
 

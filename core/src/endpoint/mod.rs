@@ -8,6 +8,7 @@ mod counters;
 mod deadlines;
 mod error;
 mod event;
+mod home;
 mod hop;
 mod index;
 mod parts;
@@ -48,6 +49,7 @@ use crate::time::{Instant, micros};
 use crate::wire::frame::DisconnectReason as WireReason;
 use crate::wire::handshake::{HandshakeParameters, Stamp};
 
+use home::Home;
 use queue::{Queue, Which};
 
 /// One player: its peers, its relays, its channels.
@@ -84,18 +86,6 @@ struct State<C> {
     accept_requests: Option<InviteSecret>,
     /// Peers that left a moment ago: commands about them are not the application's mistake.
     left: heapless::Deque<PeerId, 16>,
-}
-
-/// Which relay is home, and what happens while it is not there.
-#[derive(Default)]
-struct Home {
-    relay: Option<RelayIndex>,
-    /// A home to move to as soon as a session is there.
-    next: Option<RelayIndex>,
-    /// When to try another relay as well.
-    try_next_at: Option<Instant>,
-    /// When to leave relays where this player is a guest whom nobody visits.
-    review_at: Option<Instant>,
 }
 
 impl<C: Crypto, L: Lender> Endpoint<C, L> {
@@ -173,7 +163,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let place = slots.iter().position(|slot| slot.id().is_none()).ok_or(AddRelayError::Full)?;
         slots[place].place(id, entry.clone());
         if self.state.home.relay.is_none() {
-            self.begin_home(RelayIndex(place as u8));
+            self.prefer_home(RelayIndex(place as u8));
         }
         Ok(())
     }
@@ -237,9 +227,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// [`ConnectError`].
     pub fn accept_invite(&mut self, invite: &Invite) -> Result<PeerId, ConnectError> {
         let route = invite.route().clone();
-        let peer = PeerId::from_key_hash(&C::sha256(&[&route.public_key.0]));
-        if peer == self.state.me {
-            return Err(ConnectError::OwnRoute);
+        let hash = C::sha256(&[&route.public_key.0]);
+        let peer = PeerId::from_key_hash(&hash);
+        self.check_route(peer, &hash, &route)?;
+        if route.relays().is_empty() {
+            return Err(ConnectError::NoRelay);
         }
         for entry in invite.entries() {
             self.add_relay(entry).map_err(ConnectError::Relay)?;
@@ -362,7 +354,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// [`UnknownRelay`].
     pub fn set_home(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
         let index = self.parts().context.relay(relay).ok_or(UnknownRelay)?;
-        self.begin_home(index);
+        self.prefer_home(index);
         Ok(())
     }
 
@@ -428,16 +420,22 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     fn checked_route(&self, peer: PeerId, route: &[u8]) -> Result<Route, ConnectError> {
         let route = Route::decode(route).map_err(ConnectError::Route)?;
-        let hash = C::sha256(&[&route.public_key.0]);
-        let settings = &self.state.settings;
-        route
-            .check(peer, &hash, settings.application, settings.suites)
-            .map_err(ConnectError::Route)?;
-        if peer == self.state.me {
-            return Err(ConnectError::OwnRoute);
-        }
+        self.check_route(peer, &C::sha256(&[&route.public_key.0]), &route)?;
         self.check_relays(&route)?;
         Ok(route)
+    }
+
+    fn check_route(
+        &self,
+        peer: PeerId,
+        key_hash: &[u8; 32],
+        route: &Route,
+    ) -> Result<(), ConnectError> {
+        let settings = &self.state.settings;
+        route
+            .check(peer, key_hash, settings.application, settings.suites)
+            .map_err(ConnectError::Route)?;
+        if peer == self.state.me { Err(ConnectError::OwnRoute) } else { Ok(()) }
     }
 
     fn check_relays(&self, route: &Route) -> Result<(), ConnectError> {
@@ -449,60 +447,4 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         };
         if route.relays().iter().any(known) { Ok(()) } else { Err(ConnectError::UnknownRelay) }
     }
-
-    fn begin_home(&mut self, relay: RelayIndex) {
-        let now = self.state.now;
-        let parts = self.parts();
-        parts.context.relays[usize::from(relay.0)].want(now, parts.context.crypto);
-        let bound = parts.context.relays[usize::from(relay.0)].proven_session().is_some();
-        let home = &mut self.state.home;
-        if home.relay.is_none() {
-            home.relay = Some(relay);
-            home.try_next_at = Some(now + TRY_NEXT_HOME);
-        } else {
-            home.next = Some(relay);
-        }
-        if bound {
-            self.renew_route();
-        }
-    }
-
-    /// Decides which relay is home and writes the route anew if that, or its session, changed.
-    fn renew_route(&mut self) {
-        let session = |state: &Memory<C, L>, relay: Option<RelayIndex>| {
-            let slot = state.relays().get(usize::from(relay?.0))?;
-            Some((slot.id()?, slot.proven_session()?))
-        };
-        if session(&self.memory, self.state.home.next).is_some() {
-            self.state.home.relay = self.state.home.next.take();
-        }
-        let Some((relay, session)) = session(&self.memory, self.state.home.relay) else { return };
-        self.state.home.try_next_at = None;
-        let entry = RouteRelay { relay, session };
-        if self.state.route.as_ref().is_some_and(|route| route.relays() == [entry]) {
-            return;
-        }
-        let clock = (self.state.unix_micros.saturating_add(self.state.now.as_micros())) / 1000;
-        let clock = Epoch::new(clock).unwrap_or(Epoch::MAX);
-        self.state.epoch = clock.max(self.state.epoch.next().unwrap_or(Epoch::MAX));
-        let mut route = Route::new(
-            *self.state.identity.public(),
-            self.state.settings.application,
-            self.state.settings.suites,
-            self.state.epoch,
-        );
-        if route.push_relay(entry).is_err() {
-            return;
-        }
-        self.state.route = Some(route);
-        self.state.route_news = true;
-        for slot in 0..self.memory.peers().len() {
-            self.with_peer(slot, |peer, _| peer.owe_route());
-        }
-    }
 }
-
-/// Guest sessions that no connection needs are left within twice this.
-const REVIEW: core::time::Duration = core::time::Duration::from_secs(5);
-/// While home is not bound, one more relay is tried this often.
-const TRY_NEXT_HOME: core::time::Duration = core::time::Duration::from_millis(1500);

@@ -121,11 +121,6 @@ impl<C: Crypto> Parts<'_, C> {
         if self.peers[slot].has_events() {
             self.events.push(self.peers, slot);
         }
-        self.refresh_transmit(slot);
-    }
-
-    /// The same but for its events, which have just been looked at.
-    pub(super) fn refresh_transmit(&mut self, slot: usize) {
         let peer = &self.peers[slot];
         let sends = peer.wants_transmit(&self.context, Scope::Everything);
         if sends {

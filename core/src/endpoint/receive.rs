@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::request::{DATAGRAM_LEN_MAX as REQUEST_LEN_MAX, Held};
-use super::{Endpoint, Refusal};
+use super::{Endpoint, Refusal, RelaySlot};
 use crate::connection::{RelayIndex, check_mac, open_initiation, slot_of};
 use crate::crypto::Crypto;
 use crate::id::PeerId;
@@ -39,20 +39,16 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     fn dispatch(&mut self, from: SocketAddr, bytes: &mut [u8]) -> Result<(), Refusal> {
-        let place = self
-            .memory
-            .relays()
-            .iter()
-            .position(|slot| slot.is_at(from))
-            .ok_or(Refusal::UnknownSource)?;
-        let relay = RelayIndex(place as u8);
+        if !self.memory.relays().iter().any(|slot| slot.is_at(from)) {
+            return Err(Refusal::UnknownSource);
+        }
         let kind = Kind::of(bytes).map_err(refused)?;
         if !kind.is_forwarded() {
-            return self.handle_hop(relay, kind, bytes);
+            return self.dispatch_hop(from, kind, bytes);
         }
-        if self.memory.relays()[place].session().is_none() {
-            return Err(Refusal::NotBound);
-        }
+        let ours = |slot: &&RelaySlot<C>| slot.is_at(from) && slot.session().is_some();
+        let place = self.memory.relays().iter().position(|slot| ours(&slot));
+        let relay = RelayIndex(place.ok_or(Refusal::NotBound)? as u8);
         match kind {
             Kind::Data => {
                 let header = DataHeader::parse(bytes).map_err(refused)?;
@@ -87,29 +83,51 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         if slot < self.memory.peers().len() { Ok(slot) } else { Err(Refusal::UnknownConnection) }
     }
 
+    /// A relay that was given a new key has two entries with one address: the one that waits for
+    /// this datagram takes it.
+    fn dispatch_hop(
+        &mut self,
+        from: SocketAddr,
+        kind: Kind,
+        bytes: &mut [u8],
+    ) -> Result<(), Refusal> {
+        let mut handled = Err(Refusal::UnknownSource);
+        for place in 0..self.memory.relays().len() {
+            if self.memory.relays()[place].is_at(from) {
+                handled = self.handle_hop(RelayIndex(place as u8), kind, bytes);
+                // Refused as unexpected, it was not touched.
+                if handled != Err(Refusal::Unexpected) {
+                    break;
+                }
+            }
+        }
+        handled
+    }
+
     fn handle_hop(
         &mut self,
         relay: RelayIndex,
         kind: Kind,
         bytes: &mut [u8],
     ) -> Result<(), Refusal> {
+        let place = usize::from(relay.0);
         let parts = self.parts();
         let context = parts.context;
         let mut hop = HopContext { crypto: context.crypto, identity: context.identity };
-        let slot = &mut context.relays[usize::from(relay.0)];
+        let slot = &mut context.relays[place];
         let before = (slot.session(), slot.proven_session());
         let handled = slot.handle(context.now, kind, &mut hop, bytes);
         let after = (slot.session(), slot.proven_session());
         if before.0 != after.0 && after.0.is_some() {
             for slot in 0..self.memory.peers().len() {
                 self.with_peer(slot, |peer, context| {
-                    peer.on_relay_bound(context);
+                    peer.on_relay_bound(context, relay);
                     peer.handle_timeout(context);
                 });
             }
         }
-        if before.1 != after.1 && after.1.is_some() {
-            self.renew_route();
+        if before.1 != after.1 || handled.is_ok() && self.memory.relays()[place].is_draining() {
+            self.settle_home();
         }
         handled
     }
@@ -156,16 +174,12 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     ) -> Result<(), Refusal> {
         let parts = self.parts();
         let now = parts.context.now;
-        let is_theirs =
-            |held: &Option<Held>| held.as_ref().is_some_and(|held| held.id == header.sender);
-        if let Some(request) = parts.requests.iter_mut().find(|request| is_theirs(&request.held)) {
-            // Asking again keeps the request, and the latest first message is the one to answer.
-            if let Some(held) = &mut request.held
-                && let Ok(datagram) = heapless::Vec::from_slice(bytes)
-            {
-                held.datagram = datagram;
-                held.expires = now + REQUEST_LIFETIME;
-            }
+        let live = |held: &&mut Held| held.expires > now;
+        let theirs = |held: &&mut Held| held.id == header.sender;
+        let mut held = parts.requests.iter_mut().filter_map(|request| request.held.as_mut());
+        if let Some(held) = held.find(|held| live(held) && theirs(held)) {
+            // Asked again: the first message, which was checked whole, is the one that is kept.
+            held.expires = now + REQUEST_LIFETIME;
             return Ok(());
         }
         let free = parts

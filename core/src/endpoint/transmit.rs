@@ -4,9 +4,9 @@ use core::net::SocketAddr;
 
 use super::event::Event;
 use super::hop::HopContext;
-use super::{Endpoint, REVIEW, RelaySlot, TRY_NEXT_HOME, deadlines};
+use super::{Endpoint, RelaySlot, deadlines};
 use crate::channel::{ChannelEvent, Scope};
-use crate::connection::{DATAGRAM_LEN, Notice, Peer, RelayIndex, Timer};
+use crate::connection::{DATAGRAM_LEN, Notice, Peer, Timer};
 use crate::crypto::Crypto;
 use crate::id::{PeerId, RelayId};
 use crate::memory::Lender;
@@ -43,7 +43,6 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let now = self.state.now;
         self.handle_relay_timeouts(now);
         self.handle_home_timeout(now);
-        self.review_guests(now);
         // Each peer at most once: what is due becomes something to send, which sets new deadlines.
         for _ in 0..self.memory.peers().len() {
             let Some((at, slot)) = deadlines::earliest(self.memory.deadlines()) else { break };
@@ -60,8 +59,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
         let relays = self.memory.relays().iter().map(RelaySlot::poll_timeout).min();
         let relays = relays.map(|at| (at, TimerReason::Relay));
-        let home = [self.state.home.try_next_at, self.state.home.review_at];
-        let home = home.into_iter().flatten().min().map(|at| (at, TimerReason::Home));
+        let home = self.state.home.poll_timeout().map(|at| (at, TimerReason::Home));
         let peers = deadlines::earliest(self.memory.deadlines()).map(|(at, slot)| {
             (at, TimerReason::Connection(self.memory.peers()[slot].poll_timeout().1))
         });
@@ -84,9 +82,12 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.state.now = self.state.now.max(now);
         let transmit = match self.transmit_hop(out) {
             Some(transmit) => transmit,
-            None => self
-                .transmit_peers(scope, datagrams_max.max(1), out)
-                .or_else(|| self.transmit_unbind(out))?,
+            None => match self.transmit_peers(scope, datagrams_max.max(1), out) {
+                Some(transmit) => transmit,
+                // After the last word to every peer.
+                None if scope == Scope::Everything => self.transmit_unbind(out)?,
+                None => return None,
+            },
         };
         let datagrams = transmit.segment_size.map_or(1, |size| transmit.len.div_ceil(size));
         self.state.counters.datagrams_out += datagrams as u64;
@@ -100,7 +101,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         if let Some(event) = self.poll_own_event() {
             return Some(event);
         }
-        loop {
+        // Each peer at most once: one that only waits for room stays in the queue.
+        for _ in 0..self.state.events.len() {
             let slot = self.state.events.first()?;
             let mut parts = self.parts();
             let peer = &mut parts.peers[slot];
@@ -113,11 +115,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             if let Some(id) = id
                 && peer.channels().prepare_event(&mut parts.context.pools)
             {
-                break self.poll_channel_event(slot, id);
+                return self.poll_channel_event(slot, id);
             }
             let last = peer.take_notice(true);
             parts.events.pop(parts.peers);
-            parts.refresh_transmit(slot);
+            parts.refresh(slot);
             if let (Some(id), Some(notice)) = (id, last) {
                 self.remember_left(id);
                 self.tidy(slot);
@@ -125,6 +127,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             }
             self.tidy(slot);
         }
+        None
     }
 
     fn poll_channel_event(&mut self, slot: usize, peer: PeerId) -> Option<Event<'_>> {
@@ -175,82 +178,22 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let parts = self.parts();
         let slot = &mut parts.context.relays[place];
         let relay = slot.id()?;
-        let event = slot.take_event(relay)?;
-        if matches!(event, Event::RelayDraining { .. } | Event::RelayRefused { .. }) {
-            self.look_for_another_home(RelayIndex(place as u8));
-        }
-        Some(event)
+        slot.take_event(relay)
     }
 
     fn handle_relay_timeouts(&mut self, now: Instant) {
         let answering = |slot: &RelaySlot<C>| slot.proven_session().is_some();
         let answering = self.memory.relays().iter().filter(|slot| answering(slot)).count();
-        let mut lost_home = None;
-        let home = self.state.home.relay;
         let parts = self.parts();
-        for (n, slot) in parts.context.relays.iter_mut().enumerate() {
+        let mut lost = false;
+        for slot in parts.context.relays.iter_mut() {
             let was = slot.session().is_some();
             slot.handle_timeout(now, answering > 0, parts.context.crypto);
-            if was && slot.session().is_none() && home == Some(RelayIndex(n as u8)) {
-                lost_home = home;
-            }
+            lost |= was && slot.session().is_none();
         }
-        if let Some(home) = lost_home {
-            self.look_for_another_home(home);
+        if lost {
+            self.settle_home();
         }
-    }
-
-    /// Home is not there: one more relay is tried, and whichever answers first becomes home.
-    fn handle_home_timeout(&mut self, now: Instant) {
-        if self.state.home.try_next_at.is_some_and(|at| at <= now)
-            && let Some(home) = self.state.home.relay
-        {
-            self.look_for_another_home(self.state.home.next.unwrap_or(home));
-        }
-    }
-
-    /// Leaves relays that are not home and that no connection needs.
-    fn review_guests(&mut self, now: Instant) {
-        let home = &self.state.home;
-        let stays = [home.relay, home.next];
-        let is_guest = |n: usize| !stays.contains(&Some(RelayIndex(n as u8)));
-        let due = home.review_at.is_some_and(|at| at <= now);
-        let parts = self.parts();
-        let relays = parts.context.relays;
-        let mut guests = false;
-        for (n, slot) in relays.iter_mut().enumerate().filter(|(n, _)| is_guest(*n)) {
-            let Some(id) = slot.id().filter(|_| slot.is_wanted()) else { continue };
-            let index = RelayIndex(n as u8);
-            if due && !parts.peers.iter().any(|peer| peer.needs_relay(index, id)) {
-                slot.leave();
-            } else {
-                guests = true;
-            }
-        }
-        let next = match self.state.home.review_at {
-            Some(at) if at > now => Some(at),
-            Some(_) | None => guests.then(|| now + REVIEW),
-        };
-        self.state.home.review_at = next;
-    }
-
-    fn look_for_another_home(&mut self, after: RelayIndex) {
-        let relays = self.memory.relays();
-        let from = usize::from(after.0) + 1;
-        let next = (from..from + relays.len())
-            .map(|n| n % relays.len())
-            .find(|n| relays[*n].id().is_some());
-        let Some(next) = next.map(|n| RelayIndex(n as u8)) else { return };
-        self.state.home.try_next_at = None;
-        if Some(next) == self.state.home.relay || next == after {
-            return;
-        }
-        let now = self.state.now;
-        let parts = self.parts();
-        parts.context.relays[usize::from(next.0)].want(now, parts.context.crypto);
-        self.state.home.next = Some(next);
-        self.state.home.try_next_at = Some(now + TRY_NEXT_HOME);
-        self.renew_route();
     }
 
     fn transmit_hop(&mut self, out: &mut [u8]) -> Option<Transmit> {
@@ -284,20 +227,18 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             let first = peer.transmit(&mut parts.context, slot, scope, out);
             let Some((relay, first_len)) = first else {
                 // What may not leave now waits for its time: application data for the next call
-                // with everything, the rest for an ack, a session or a timer.
-                if scope == Scope::Protocol
-                    && peer.wants_transmit(&parts.context, Scope::Everything)
-                {
+                // with everything, what finds no record of sent packets for the next call, the
+                // rest for an ack, a session or a timer.
+                let waits = scope == Scope::Protocol || !parts.context.sent.has_room();
+                if waits && peer.wants_transmit(&parts.context, Scope::Everything) {
                     parts.transmit.push(parts.peers, slot);
                 }
                 parts.set_deadline(slot);
                 self.tidy(slot);
                 continue;
             };
-            let relay_slot = &mut parts.context.relays[usize::from(relay.0)];
-            let to = relay_slot.address();
-            relay_slot.remember(&out[..first_len]);
             let mut len = first_len;
+            let mut last = 0;
             // Only full datagrams make a run: a later one that is shorter ends it.
             let mut datagrams = 1;
             while first_len == DATAGRAM_LEN
@@ -312,12 +253,16 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 let Some((_, more)) = peer.transmit(&mut parts.context, slot, scope, room) else {
                     break;
                 };
+                last = len;
                 len += more;
                 datagrams += 1;
                 if more < first_len {
                     break;
                 }
             }
+            let relay_slot = &mut parts.context.relays[usize::from(relay.0)];
+            relay_slot.remember(&out[last..len]);
+            let to = relay_slot.address();
             parts.transmit.push(parts.peers, slot);
             parts.set_deadline(slot);
             let segment_size = (datagrams > 1).then_some(first_len);

@@ -411,12 +411,12 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         Err(refusal.into())
     }
 
-    /// The hint that nobody is bound at `from`: the start of `bytes`, and a cookie.
+    /// The hint that nobody is bound at `from`: the end of `bytes`, and a cookie.
     fn hint(&mut self, now: Instant, from: Address, bytes: &[u8], out: &mut [u8]) -> Option<usize> {
         if bytes.len() < NotBound::LEN || !self.answers.allow(now, from) {
             return None;
         }
-        let echo = *bytes.first_chunk()?;
+        let echo = *bytes.last_chunk()?;
         let hint = NotBound { echo, cookie: self.secrets.cookie(now, from) };
         self.counters.hints += 1;
         hint.emit(out).ok()
@@ -602,7 +602,7 @@ fn seal_control<C: Crypto>(
 
 /// The message in a control datagram, if it opens under these keys.
 ///
-/// Opens a copy: the datagram may have to be tried under other keys, and its start may go into a
+/// Opens a copy: the datagram may have to be tried under other keys, and its end may go into a
 /// hint.
 fn open_control<C: Crypto>(
     keys: &HopKeys,

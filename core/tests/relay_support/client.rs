@@ -223,7 +223,7 @@ impl Client {
             round_trips += 1;
             let answer = answer(hop, self.address, &datagram);
             if let Ok(hint) = NotBound::parse(&answer) {
-                assert_eq!(hint.echo, datagram[..16]);
+                assert_eq!(hint.echo, datagram[datagram.len() - 8..]);
                 let (resume, drawn) = self.resume_datagram(hint.cookie, false);
                 nonce = drawn;
                 waiting.push_back(resume);

@@ -14,5 +14,5 @@ pub use open::{CookieReply, Hello, NotBound, Probe, Refused, RefusedReason};
 /// 16 bytes that prove a source address to the relay that made them.
 pub type Cookie = [u8; 16];
 
-/// First bytes of what a datagram answers.
+/// 8 bytes of what a datagram answers.
 pub type Echo = [u8; 8];

@@ -192,15 +192,15 @@ impl fmt::Display for RefusedReason {
 /// A relay's hint that it has no session for the source of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotBound {
-    /// First bytes of that datagram.
-    pub echo: [u8; 16],
+    /// Last bytes of that datagram.
+    pub echo: Echo,
     /// To be shown in Bind or Resume.
     pub cookie: Cookie,
 }
 
 impl NotBound {
     /// Length of the datagram; nothing shorter is answered by it.
-    pub const LEN: usize = 33;
+    pub const LEN: usize = 25;
 
     /// From the wire.
     ///
@@ -341,10 +341,10 @@ mod tests {
 
     #[test]
     fn not_bound_literal_bytes() {
-        let hint = NotBound { echo: *b"0123456789abcdef", cookie: *b"abcdefghijklmnop" };
+        let hint = NotBound { echo: *b"01234567", cookie: *b"abcdefghijklmnop" };
         let mut out = [0; NotBound::LEN];
-        assert_eq!(hint.emit(&mut out), Ok(33));
-        assert_eq!(out, *b"\x090123456789abcdefabcdefghijklmnop");
+        assert_eq!(hint.emit(&mut out), Ok(25));
+        assert_eq!(out, *b"\x0901234567abcdefghijklmnop");
         assert_eq!(NotBound::parse(&out), Ok(hint));
     }
 
