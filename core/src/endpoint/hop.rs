@@ -382,7 +382,10 @@ impl<C: Crypto> RelaySlot<C> {
             self.next_address();
         }
         let attempt = self.attempt.as_mut()?;
-        attempt.next_at = now + backoff(attempt.tries);
+        // Players wait: a relay that comes back is found soon, for as long as connections live.
+        let hurry = now.since(attempt.since) < HURRY;
+        let pause = backoff(attempt.tries);
+        attempt.next_at = now + if hurry { pause.min(HURRY_PAUSE) } else { pause };
         attempt.tries = attempt.tries.saturating_add(1);
         let suite = hop_suite(context.crypto.suites());
         let payload = BindPayload {
@@ -755,5 +758,8 @@ impl Recent {
 const NO_ANSWER: Duration = Duration::from_millis(4500);
 /// A bind or resume without answer is tried this often with one cookie; a hello with one address.
 const ATTEMPT_TRIES: u8 = 3;
+/// For this long a relay that does not answer is asked at least every [`HURRY_PAUSE`].
+const HURRY: Duration = Duration::from_secs(30);
+const HURRY_PAUSE: Duration = Duration::from_millis(500);
 /// After a refusal.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
