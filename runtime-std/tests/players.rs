@@ -13,7 +13,8 @@ use std::time::Instant;
 use common::{Player, TestRelay, config, connect, connected_players, repeat, run, two_players};
 use waylane::{
     AcceptInviteError, Config, ConnectError, DisconnectReason, Event, InviteError, LinkEmulation,
-    MakeInviteError, NetworkManager, Reliability, RouteError, SendError, StartError,
+    MakeInviteError, NetworkManager, RelayLostReason, Reliability, RouteError, SendError,
+    StartError,
 };
 
 #[test]
@@ -399,6 +400,19 @@ fn who_leaves_says_goodbye() {
     run(&mut a, &mut b, |a, _| {
         a.saw(Event::PeerDisconnected { peer: b_id, reason: DisconnectReason::RemoteShutdown })
     });
+}
+
+#[test]
+fn a_network_that_swallows_everything_is_named() {
+    let relay = TestRelay::start(IpAddr::from([127, 0, 0, 1])).unwrap();
+    let swallow = LinkEmulation { loss: 100.0, ..LinkEmulation::default() };
+    let mut a = Player::new(Config { outgoing: Some(swallow), ..config(&relay) });
+    let mut b = Player::new(config(&relay));
+    let blocked = |event: &Event<'_>| {
+        matches!(event, Event::RelayLost { reason: RelayLostReason::NetworkBlocksUdp, .. })
+    };
+    run(&mut a, &mut b, |a, _| a.events.iter().any(blocked));
+    assert!(!b.events.iter().any(blocked));
 }
 
 #[test]
