@@ -106,3 +106,8 @@ pub use waylane_core::id::{RelayId, Reliability};
 pub use waylane_core::invite::InviteError;
 pub use waylane_core::limits::{Limits, LimitsError};
 pub use waylane_core::route::RouteError;
+
+// The README's program is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
