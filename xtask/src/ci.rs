@@ -7,12 +7,17 @@ use std::time::Instant;
 
 use crate::{Failure, bare, demo, metadata, tidy};
 
-/// Runs every step, the later ones even if an earlier one failed, and prints a table.
+/// Runs every step whose name holds one of `words` (without words all of them), the later ones even
+/// if an earlier one failed, and prints a table.
 ///
 /// # Errors
 /// Names the steps that failed.
-pub(crate) fn run(root: &Path) -> Result<(), Failure> {
-    let done: Vec<Done> = STEPS.iter().map(|step| perform(step, root)).collect();
+pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
+    let is_asked = |step: &&Step| words.is_empty() || words.iter().any(|w| step.name.contains(w));
+    let done: Vec<Done> = STEPS.iter().filter(is_asked).map(|step| perform(step, root)).collect();
+    if done.is_empty() {
+        return Err(format!("no step has any of these words in its name: {}", words.join(" ")));
+    }
     print_table(&done);
     let failed: Vec<&str> =
         done.iter().filter(|d| d.outcome.is_err()).map(|d| d.step.name).collect();

@@ -1,6 +1,7 @@
 //! The project's own chores.
 //!
-//! - `cargo xtask ci`: everything CI checks, with a table of steps and seconds at the end.
+//! - `cargo xtask ci`: everything CI checks, with a table of steps and seconds at the end;
+//!   `cargo xtask ci licences demo`: only the steps with these words in their names.
 //! - `cargo xtask tidy`: what lints cannot see (sizes of files, forgotten marks, machine paths).
 
 mod bare;
@@ -17,10 +18,11 @@ type Failure = String;
 
 fn main() -> ExitCode {
     let root = root();
-    let done = match std::env::args().nth(1).as_deref() {
-        Some("ci") => ci::run(&root),
+    let mut arguments = std::env::args().skip(1);
+    let done = match arguments.next().as_deref() {
+        Some("ci") => ci::run(&root, &arguments.collect::<Vec<_>>()),
         Some("tidy") => tidy::check(&root),
-        _ => Err("usage: cargo xtask ci | tidy".to_owned()),
+        _ => Err("usage: cargo xtask ci [STEP...] | tidy".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
