@@ -1,6 +1,7 @@
 //! `waylane relay`: runs a relay until it is stopped.
 
 use core::net::SocketAddr;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use waylane_relay::{Config, Relay};
@@ -28,7 +29,12 @@ pub(crate) struct Options {
 /// # Errors
 /// When the options do not say whom to serve, or the relay cannot be started.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .with_target(false)
+        .init();
     let config = configuration(options)?;
     let mut relay = Relay::bind(&config).map_err(|e| e.to_string())?;
     if let Some(key) = &config.key_file {

@@ -3,7 +3,9 @@
 mod beats;
 mod room;
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use std::sync::Arc;
 
 use waylane::{Config, NetworkManager};
 use waylane_core::directory::RelayEntry;
@@ -44,7 +46,7 @@ pub(crate) fn host(options: HostOptions) -> Result<(), String> {
             .to_owned());
     }
     let net = start(options.relay, &options.link)?;
-    Room::new(net, Role::Host).run()
+    Room::new(net, Role::Host, interruption()?).run()
 }
 
 /// Joins a host until standard input closes or the host leaves.
@@ -58,7 +60,7 @@ pub(crate) fn join(options: &JoinOptions) -> Result<(), String> {
         eprintln!("* trusting the invite's relay {entry}");
     }
     let invite = invite.to_string();
-    Room::new(net, Role::Guest { invite }).run()
+    Room::new(net, Role::Guest { invite }, interruption()?).run()
 }
 
 fn start(directory: Vec<RelayEntry>, link: &Link) -> Result<NetworkManager, String> {
@@ -71,6 +73,15 @@ fn start(directory: Vec<RelayEntry>, link: &Link) -> Result<NetworkManager, Stri
         ..Config::default()
     };
     NetworkManager::new(config).map_err(|e| e.to_string())
+}
+
+/// Becomes true at Ctrl-C and when asked to terminate, so that the others are told goodbye.
+fn interruption() -> Result<Arc<AtomicBool>, String> {
+    let is_asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&is_asked);
+    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))
+        .map_err(|e| format!("Ctrl-C cannot be caught: {e}"))?;
+    Ok(is_asked)
 }
 
 /// Players of other programs do not connect to this one's.

@@ -1,8 +1,10 @@
 //! Everyone who is connected here, and what is said.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{Write, stdout};
+use std::sync::Arc;
 use std::time::Instant;
 
 use waylane::{DisconnectReason, Event, NetworkManager, Reliability, Route, SendError};
@@ -28,13 +30,16 @@ pub(super) struct Room {
     next_beat: Instant,
     /// Standard input has closed: nothing new is said.
     leaving: Option<Instant>,
+    /// Leave at once.
+    is_interrupted: Arc<AtomicBool>,
 }
 
 impl Room {
-    /// A room with nobody in it.
-    pub(super) fn new(net: NetworkManager, role: Role) -> Self {
+    /// A room with nobody in it, left as soon as `is_interrupted`.
+    pub(super) fn new(net: NetworkManager, role: Role, is_interrupted: Arc<AtomicBool>) -> Self {
         let guests = Guests { role, peers: BTreeMap::new(), place: Vec::new(), is_over: false };
-        Self { net, guests, held: None, next_beat: Instant::now(), leaving: None }
+        let next_beat = Instant::now();
+        Self { net, guests, held: None, next_beat, leaving: None, is_interrupted }
     }
 
     /// Says and hears until there is nothing more to say, or nobody to hear.
@@ -52,7 +57,9 @@ impl Room {
             self.say_held();
             self.beat(now);
             self.net.flush();
-            if self.guests.is_over || self.has_left(now) {
+            let is_interrupted = self.is_interrupted.load(Ordering::Relaxed);
+            if is_interrupted || self.guests.is_over || self.has_left(now) {
+                // Dropping the manager says goodbye.
                 return Ok(());
             }
             self.net.wait(LOOK_AT_INPUT);
@@ -109,6 +116,7 @@ impl Room {
                 // A beat that finds no room is one that did not arrive.
                 let _ = self.net.send_message(*peer, BEATS, &guest.beats.next());
             }
+            guest.notice_silence(*peer, now);
             guest.show_changes(&self.net, *peer, now);
         }
     }
@@ -141,6 +149,8 @@ struct Guests {
 struct Guest {
     is_here: bool,
     beats: Beats,
+    last_heard: Instant,
+    is_silent: bool,
     /// When the figures are worth another look, and what they were when shown last.
     next_look: Instant,
     shown: Option<Figures>,
@@ -170,10 +180,9 @@ impl Guests {
 
     fn on(&mut self, net: &mut NetworkManager, event: Event<'_>) {
         match event {
-            Event::Message { peer, channel: LINES, data } => print(peer, data),
-            Event::Message { peer, channel: BEATS, data } => {
+            Event::Message { peer, channel, data } => {
                 if let Some(guest) = self.peers.get_mut(&peer) {
-                    guest.beats.take(data);
+                    guest.hear(peer, channel, data);
                 }
             }
             Event::RouteUpdate { route } => self.on_route(net, &route),
@@ -199,7 +208,7 @@ impl Guests {
             }
             // What waits for a channel or its room waits by itself.
             Event::ChannelOpened { .. } | Event::ChannelClosed { .. } => {}
-            Event::Message { .. } | Event::Writable { .. } | _ => {}
+            Event::Writable { .. } | _ => {}
         }
     }
 
@@ -255,12 +264,39 @@ impl Guests {
 
 impl Guest {
     fn new() -> Self {
-        let next_look = Instant::now() + LOOK;
-        Self { is_here: false, beats: Beats::default(), next_look, shown: None }
+        let now = Instant::now();
+        Self {
+            is_here: false,
+            beats: Beats::default(),
+            last_heard: now,
+            is_silent: false,
+            next_look: now + LOOK,
+            shown: None,
+        }
     }
 
     fn arrive(&mut self) {
         *self = Self { is_here: true, next_look: Instant::now() + FIRST_LOOK, ..Self::new() };
+    }
+
+    fn hear(&mut self, peer: u64, channel: u8, data: &[u8]) {
+        self.last_heard = Instant::now();
+        if core::mem::take(&mut self.is_silent) {
+            notice(&format!("{} is heard again", name(peer)));
+        }
+        match channel {
+            LINES => print(peer, data),
+            BEATS => self.beats.take(data),
+            _ => {}
+        }
+    }
+
+    /// Beats come five times a second: silence means that something between us is gone.
+    fn notice_silence(&mut self, peer: u64, now: Instant) {
+        if self.is_here && !self.is_silent && now - self.last_heard > SILENCE {
+            self.is_silent = true;
+            notice(&format!("{} is not heard; what you type waits", name(peer)));
+        }
     }
 
     /// Shows how the link does when it is news.
@@ -355,6 +391,7 @@ fn notice(text: &str) {
 const BEATS: u8 = 0;
 const LINES: u8 = 1;
 const BEAT: Duration = Duration::from_millis(200);
+const SILENCE: Duration = Duration::from_secs(3);
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(10);
 const LOOK_AT_INPUT: Duration = Duration::from_millis(20);

@@ -9,13 +9,24 @@ fn relay(listen: &str, key: &str) -> (Running, String) {
     (relay, entry)
 }
 
-/// A host at the relay, and a guest with its invite, connected.
-fn players(entry: &str, link: &[&str]) -> (Running, Running) {
+/// A host at the relay, and its invite.
+fn host(entry: &str, link: &[&str]) -> (Running, String) {
     let mut host = Running::start(&[&["host", "--relay", entry], link].concat());
     let invite = host.out.with("");
-    let mut guest = Running::start(&[&["join", &invite], link].concat());
+    (host, invite)
+}
+
+/// A guest that is connected to the host.
+fn join(host: &mut Running, invite: &str, link: &[&str]) -> Running {
+    let mut guest = Running::start(&[&["join", invite], link].concat());
     host.err.with("is here");
     guest.err.with("is here");
+    guest
+}
+
+fn players(entry: &str, link: &[&str]) -> (Running, Running) {
+    let (mut host, invite) = host(entry, link);
+    let guest = join(&mut host, &invite, link);
     (host, guest)
 }
 
@@ -56,14 +67,30 @@ fn what_is_typed_while_the_relay_is_away_arrives() {
     first.kill();
     guest.say("while it is away");
     host.say("here, too");
-    guest.err.with("the relay does not answer");
+    guest.err.with("is not heard; what you type waits");
     let (_second, again) = relay(address(&entry), key);
     assert_eq!(entry, again);
     host.out.with(": while it is away");
     guest.out.with(": here, too");
+    guest.err.with("is heard again");
     guest.say("after");
     host.out.with(": after");
     assert!(host.finish().success());
+    assert!(guest.finish().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn who_is_interrupted_says_goodbye() {
+    let key = scratch("goodbye.key");
+    let (_relay, entry) = relay("127.0.0.1:0", key.to_str().unwrap());
+    let (mut host, invite) = host(&entry, &[]);
+    join(&mut host, &invite, &[]).interrupt();
+    host.err.with("the other side is shutting down");
+    let mut guest = join(&mut host, &invite, &[]);
+    // The host stays, a guest without its host has nobody left.
+    host.interrupt();
+    guest.err.with("the other side is shutting down");
     assert!(guest.finish().success());
 }
 

@@ -67,6 +67,14 @@ impl Running {
         self.child.wait().expect("it has ended")
     }
 
+    /// What Ctrl-C does.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the program can be killed");
         self.child.wait().expect("it has ended");
