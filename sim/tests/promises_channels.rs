@@ -312,9 +312,9 @@ fn full_is_an_answer_and_writable_follows() {
             assert!(accepted < 1_000_000, "queues have an end");
         }
         assert!(accepted > 20, "{accepted}");
-        world.flush(A);
         let writable = |heard: &Heard| matches!(heard, Heard::Writable(_, on) if on.0 == channel);
         assert!(!world.heard(A).iter().any(writable));
+        world.flush(A);
         assert!(
             world.run_until(secs(60), |world| world.heard(A).iter().any(writable)),
             "channel {channel}"

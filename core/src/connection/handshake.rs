@@ -3,7 +3,7 @@
 use super::association::{Association, Via};
 use super::path::{RelayIndex, backoff};
 use super::timers::Timer;
-use super::{Context, Peer, Phase};
+use super::{Context, Keep, Peer, Phase};
 use crate::crypto::{Crypto, Suite};
 use crate::endpoint::Refusal;
 use crate::id::{ConnectionIndex, PeerId, PublicKey};
@@ -285,11 +285,7 @@ impl<C: Crypto> Peer<C> {
         if told == Told::No && context.route.is_some_and(stale) {
             self.owed.route = super::RouteOwed::Yes;
         }
-        // Who is met at one's own home, or at theirs, is met well: the handshake's way stays.
-        let at_home = context.route.is_some_and(|route| !stale(route));
-        if !at_home {
-            self.follow_route(context);
-        }
+        self.follow_route(context, Keep::Either);
     }
 
     /// A new connection with the same peer: nothing of the old one remains but what the application

@@ -253,7 +253,7 @@ impl<C: Crypto> Peer<C> {
                 self.initiation = None;
                 self.timers.set(Timer::Handshake, context.now);
             }
-            Phase::Connected => self.follow_route(context),
+            Phase::Connected => self.follow_route(context, Keep::Theirs),
             Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
         }
         true
@@ -297,6 +297,11 @@ impl<C: Crypto> Peer<C> {
     /// Whether the application still has this peer.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Connected)
+    }
+
+    /// Whether the application has parted with this peer and wants to hear no more of it.
+    pub(crate) fn is_muted(&self) -> bool {
+        !self.is_live() && self.notices.gone.is_none()
     }
 
     /// Whether nothing is left to do but to free the slot.
@@ -504,11 +509,17 @@ impl<C: Crypto> Peer<C> {
     }
 
     /// The route names relays: see to it that there is a path through the first that is usable.
-    fn follow_route(&mut self, context: &mut Context<'_, C>) {
+    fn follow_route(&mut self, context: &mut Context<'_, C>, keep: Keep) {
         let Some(route) = &self.route else { return };
         let active = self.paths.active().and_then(|index| self.paths.get(index)).copied();
-        let keeps = route.relays().iter().any(|entry| {
-            active.is_some_and(|path| path.relay_id == entry.relay && path.remote == entry.session)
+        let keeps = active.is_some_and(|path| {
+            let named = |route: &Route, session| {
+                let mut relays = route.relays().iter();
+                relays.any(|entry| (entry.relay, Some(entry.session)) == (path.relay_id, session))
+            };
+            let ours =
+                || context.route.is_some_and(|ours| named(ours, context.session(path.relay)));
+            named(route, Some(path.remote)) || keep == Keep::Either && ours()
         });
         if keeps {
             return;
@@ -579,6 +590,7 @@ impl<C: Crypto> Peer<C> {
             if self.paths.active() != Some(index) {
                 self.abandon_path(context, index);
             }
+            self.follow_route(context, Keep::Either);
         }
         if self.paths.due(context.now).is_none() {
             self.timers.set(Timer::Path, self.paths.poll_timeout());
@@ -611,6 +623,16 @@ impl<C: Crypto> Peer<C> {
             settle(channels, received, owed, pools, outcome, packet);
         });
     }
+}
+
+/// Which paths [`Peer::follow_route`] is content with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Keep {
+    /// One that the other side's route names: what a new route asks for.
+    Theirs,
+    /// One that either side's route names, so that two players with different homes do not send
+    /// each other to and fro.
+    Either,
 }
 
 /// Something for the application.

@@ -6,7 +6,7 @@ use super::association::Via;
 use super::handshake::{Told, place_of};
 use super::path::{PROVOKED_TRIES, RelayIndex};
 use super::timers::Timer;
-use super::{Context, Peer, Phase, RouteOwed, settle};
+use super::{Context, Keep, Peer, Phase, RouteOwed, settle};
 use crate::channel::Scope;
 use crate::crypto::{Crypto, TAG_LEN};
 use crate::endpoint::{DisconnectReason, Refusal};
@@ -123,6 +123,9 @@ impl<C: Crypto> Peer<C> {
                     self.paths.on_response(relay, *named, *nonce).ok_or(Refusal::Path)?;
                 if moving {
                     self.move_to(context, index);
+                    // Of two moves at once the last answer wins; it must not strand us on a path
+                    // that neither route names.
+                    self.follow_route(context, Keep::Either);
                 }
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
                 Ok(())

@@ -47,12 +47,13 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// Called whenever a session came or went.
     pub(super) fn settle_home(&mut self) {
         let fit = |relay: &RelayIndex| self.memory.relays()[usize::from(relay.0)].is_fit_for_home();
+        let stays = |relay: &RelayIndex| self.memory.relays()[usize::from(relay.0)].may_stay_home();
         let Home { relay, preferred, .. } = self.state.home;
         let any = || (0..self.memory.relays().len()).map(|n| RelayIndex(n as u8)).find(fit);
         let now = self.state.now;
         if let Some(home) = preferred.filter(fit) {
             (self.state.home.relay, self.state.home.preferred) = (Some(home), None);
-        } else if relay.filter(fit).is_none() {
+        } else if relay.filter(stays).is_none() {
             match any() {
                 Some(other) => self.state.home.relay = Some(other),
                 None => {
@@ -61,7 +62,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 }
             }
         }
-        if self.state.home.relay.filter(|home| self.relay_slot(*home).is_fit_for_home()).is_some() {
+        if self.state.home.relay.is_some_and(|home| self.relay_slot(home).may_stay_home()) {
             self.state.home.try_next_at = None;
         }
         self.renew_route();
@@ -125,7 +126,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let (relay, preferred) = (home.relay, home.preferred);
         let due = home.review_at.is_some_and(|at| at <= now);
         let waiting = home.review_at.filter(|at| *at > now);
-        let searching = !relay.is_some_and(|home| self.relay_slot(home).is_fit_for_home());
+        let searching = !relay.is_some_and(|home| self.relay_slot(home).may_stay_home());
         let parts = self.parts();
         let mut guests = false;
         for (n, slot) in parts.context.relays.iter_mut().enumerate() {

@@ -173,6 +173,11 @@ impl<C: Crypto> RelaySlot<C> {
         self.wanted && !self.draining && self.proven_session().is_some()
     }
 
+    /// Whether a home may go on being it: its session may be proving itself anew just now.
+    pub(crate) fn may_stay_home(&self) -> bool {
+        self.wanted && !self.draining && self.session().is_some()
+    }
+
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted
     }

@@ -113,6 +113,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 return Some(Self::notice(id, notice));
             }
             if let Some(id) = id
+                && !peer.is_muted()
                 && peer.channels().prepare_event(&mut parts.context.pools)
             {
                 return self.poll_channel_event(slot, id);
