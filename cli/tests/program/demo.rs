@@ -77,6 +77,20 @@ fn people_get_lines_and_a_table() {
 }
 
 #[test]
+fn a_running_relay_serves_the_demo() {
+    let key = running::scratch("demo.key");
+    let key = key.to_str().unwrap();
+    let mut relay =
+        running::Running::start(&["relay", "--dev", "--listen=127.0.0.1:0", "--key", key]);
+    let entry = relay.out.with("@127.0.0.1:");
+    let report = demo(&["--relay", entry.trim()]);
+    assert!(report["relay"].is_null());
+    for player in report["players"].as_array().unwrap() {
+        assert_eq!(count(&player["channels"]["1"]["messages_received"]), 14);
+    }
+}
+
+#[test]
 fn a_relay_that_is_not_there_is_told() {
     // A valid entry at a port where nobody listens.
     let entry = format!("{}@127.0.0.1:9", "A".repeat(42) + "E");
