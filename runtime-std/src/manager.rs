@@ -145,7 +145,7 @@ impl NetworkManager {
     /// Says what is wrong with the id, the route, or the relays it names; nothing has been sent.
     pub fn connect_peer(&mut self, peer: u64, route: impl AsRef<[u8]>) -> Result<(), ConnectError> {
         let peer = peer_of_route(peer)?;
-        self.endpoint.connect_peer(peer, route.as_ref())?;
+        self.timed().connect_peer(peer, route.as_ref())?;
         self.meters.add(peer);
         Ok(())
     }
@@ -157,7 +157,7 @@ impl NetworkManager {
     /// As [`connect_peer`](Self::connect_peer).
     pub fn update_peer(&mut self, peer: u64, route: impl AsRef<[u8]>) -> Result<(), ConnectError> {
         let peer = peer_of_route(peer)?;
-        self.endpoint.update_peer(peer, route.as_ref())
+        self.timed().update_peer(peer, route.as_ref())
     }
 
     /// Opens a channel to a player (OpenChannel). Data flows once they have opened the same number
@@ -203,14 +203,14 @@ impl NetworkManager {
     /// The player is unknown.
     pub fn disconnect_peer(&mut self, peer: u64) -> Result<(), UnknownPeer> {
         let peer = PeerId::new(peer).ok_or(UnknownPeer)?;
-        self.endpoint.disconnect_peer(peer)?;
+        self.timed().disconnect_peer(peer)?;
         self.meters.remove(peer);
         Ok(())
     }
 
     /// Asks the home relay for another session id: a new route follows, and old ones lead nowhere.
     pub fn rotate_session(&mut self) {
-        self.endpoint.rotate_session();
+        self.timed().rotate_session();
     }
 
     /// The machine is on another network: opens new sockets and takes up every session from there.
@@ -220,7 +220,7 @@ impl NetworkManager {
     pub fn network_changed(&mut self) -> Result<(), SocketError> {
         // What one socket would not take is not for another: it is lost, as on any changing network.
         self.pending = None;
-        self.endpoint.network_changed();
+        self.timed().network_changed();
         self.sockets.reopen()
     }
 
@@ -238,7 +238,7 @@ impl NetworkManager {
     /// # Errors
     /// The directory does not hold it.
     pub fn set_home(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
-        self.endpoint.set_home(relay)
+        self.timed().set_home(relay)
     }
 
     /// Whether strangers who hold an invite may ask to connect, which raises
@@ -273,7 +273,7 @@ impl NetworkManager {
     pub fn accept_invite(&mut self, text: &str) -> Result<u64, AcceptInviteError> {
         let invite: Invite = text.trim().parse().map_err(AcceptInviteError::Invite)?;
         let opened = self.open_sockets(invite.entries());
-        let peer = self.endpoint.accept_invite(&invite).map_err(AcceptInviteError::Connect)?;
+        let peer = self.timed().accept_invite(&invite).map_err(AcceptInviteError::Connect)?;
         opened.map_err(AcceptInviteError::Socket)?;
         self.meters.add(peer);
         Ok(peer.get())
@@ -281,6 +281,12 @@ impl NetworkManager {
 
     /// Says goodbye to peers and relays and closes the sockets; the same as dropping the manager.
     pub fn shutdown(self) {}
+
+    /// The endpoint, told the time: for commands that begin something.
+    fn timed(&mut self) -> &mut Endpoint<Ring, Heap> {
+        self.endpoint.set_now(self.clock.now());
+        &mut self.endpoint
+    }
 
     /// The secret in this player's invites, which is also what makes requests acceptable.
     fn invite_secret(&mut self) -> InviteSecret {

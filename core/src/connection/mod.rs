@@ -479,14 +479,28 @@ impl<C: Crypto> Peer<C> {
                 self.abandon_path(context, path);
                 return;
             }
-            TimeoutAction::Probe { path, .. } => {
+            TimeoutAction::Probe { path, count } => {
                 // Probes carry the oldest data that is missing, if there is any (RFC 9002 §6.2.4).
                 owed.ping = true;
                 let frames = recovery.take_oldest_frames(path, &mut context.sent);
                 channels.on_lost(pools, frames);
+                if count > 1 {
+                    // Silence: perhaps one of us is no longer where the other sends.
+                    self.follow_route(context, Keep::Nothing);
+                    self.ask_relay(context);
+                }
             }
         }
         self.set_recovery_timer();
+    }
+
+    /// Finds out whether the relay in use still answers, sooner than its next keep-alive would.
+    fn ask_relay(&self, context: &mut Context<'_, C>) {
+        let path = self.paths.active().and_then(|index| self.paths.get(index));
+        if let Some(slot) = path.and_then(|path| context.relays.get_mut(usize::from(path.relay.0)))
+        {
+            slot.ask(context.now);
+        }
     }
 
     fn set_recovery_timer(&mut self) {
@@ -519,7 +533,11 @@ impl<C: Crypto> Peer<C> {
             };
             let ours =
                 || context.route.is_some_and(|ours| named(ours, context.session(path.relay)));
-            named(route, Some(path.remote)) || keep == Keep::Either && ours()
+            match keep {
+                Keep::Theirs => named(route, Some(path.remote)),
+                Keep::Either => named(route, Some(path.remote)) || ours(),
+                Keep::Nothing => false,
+            }
         });
         if keeps {
             return;
@@ -633,6 +651,8 @@ enum Keep {
     /// One that either side's route names, so that two players with different homes do not send
     /// each other to and fro.
     Either,
+    /// None: find out whether the other side is still where its route says.
+    Nothing,
 }
 
 /// Something for the application.

@@ -126,7 +126,10 @@ impl Paths {
     ) {
         let Some(path) = self.get_mut(index) else { return };
         match &mut path.challenge {
-            Some(challenge) => challenge.moving |= moving,
+            Some(challenge) => {
+                challenge.moving |= moving;
+                challenge.tries_left = challenge.tries_left.max(tries);
+            }
             None => {
                 path.challenge =
                     Some(Challenge { nonce, moving, tries: 0, tries_left: tries, next_at: now });

@@ -216,6 +216,16 @@ impl<C: Crypto> RelaySlot<C> {
         }
     }
 
+    /// Sends a keep-alive now, unless one was answered a moment ago or none has been yet.
+    pub(crate) fn ask(&mut self, now: Instant) {
+        if let Some(bound) = &mut self.bound
+            && bound.unanswered_since.is_none()
+            && bound.keep_alive_at + ASK_AGAIN <= now + bound.keep_alive
+        {
+            bound.keep_alive_at = now;
+        }
+    }
+
     /// No session here is wanted any longer: the relay is told once.
     pub(crate) fn leave(&mut self) {
         self.wanted = false;
@@ -766,5 +776,7 @@ const ATTEMPT_TRIES: u8 = 3;
 /// For this long a relay that does not answer is asked at least every [`HURRY_PAUSE`].
 const HURRY: Duration = Duration::from_secs(30);
 const HURRY_PAUSE: Duration = Duration::from_millis(500);
+/// A relay that was heard less than this ago is not asked whether it is there.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// After a refusal.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);

@@ -210,6 +210,12 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.memory.relays().iter().filter_map(RelaySlot::entry)
     }
 
+    /// Tells the time before a command, where long may have passed since the last call that did:
+    /// what a command begins is timed from then on.
+    pub fn set_now(&mut self, now: Instant) {
+        self.state.now = self.state.now.max(now);
+    }
+
     /// Connects to a peer over its route, in binary or text form. For a peer that is connected
     /// already this is `update_peer`.
     ///
