@@ -199,11 +199,10 @@ fn a_million_hostile_datagrams_harm_nothing_and_are_counted() {
         let (note, said) = (notes[player.0].borrow(), notes[other.0].borrow().said);
         assert!(said > 1000);
         assert_eq!(note.heard[1], (0..said).collect::<Vec<_>>(), "reliable to {player:?}");
-        assert_eq!(
-            note.heard[0],
-            (0..said).collect::<Vec<_>>(),
-            "unreliable, but nothing was lost"
-        );
+        // Who can send from a player's own address can make it renew its session: a moment's data.
+        let heard = &note.heard[0];
+        assert!(heard.is_sorted_by(|a, b| a < b), "unreliable messages come at most once");
+        assert!(heard.len() as u32 * 100 >= said * 99, "{} of {said} to {player:?}", heard.len());
         assert!(
             world.heard(player).iter().all(|heard| !matches!(heard, Heard::PeerDisconnected(..)))
         );
