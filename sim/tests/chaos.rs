@@ -238,7 +238,7 @@ fn game(notes: Shared) -> impl FnMut(&mut Hand<'_>) {
             }
         }
         frame += 1;
-        if notes.quiet || frame % 2 == 0 {
+        if notes.quiet || frame.is_multiple_of(2) {
             return;
         }
         for (peer, stream) in &mut notes.streams {
