@@ -148,7 +148,7 @@ fn a_relay_that_was_away_for_a_while_resumes_when_it_is_back() {
 }
 
 #[test]
-fn a_relay_that_was_away_for_long_is_found_again_within_seconds() {
+fn a_relay_that_was_away_for_long_is_found_again_within_two_seconds() {
     for (seed, outage) in [(310, 7), (311, 10), (312, 15), (313, 20)] {
         let mut world = World::connected_pair(seed, Link::delayed(ms(40)));
         let logs = sixty_hertz(&mut world, 40);
@@ -159,8 +159,8 @@ fn a_relay_that_was_away_for_long_is_found_again_within_seconds() {
         let since = world.now();
         world.run_for(secs(10));
         for log in &logs {
-            // By then the relay is only asked every two seconds.
-            assert!(gap(log, since) <= secs(3), "away for {outage} s: {:?}", gap(log, since));
+            // By then the relay is only asked twice a second, and the peer by probes farther apart.
+            assert!(gap(log, since) <= secs(2), "away for {outage} s: {:?}", gap(log, since));
         }
         assert_eq!(sessions(&world), before, "the same session ids");
     }
