@@ -57,3 +57,19 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_may_begin_with_a_hyphen() {
+        // As one key in 64 does.
+        let entry = "-345tPZneR2irSHxRMS5S4vz2ITDQL8ltxaG2QmJ0jw@127.0.0.1:4433";
+        for command in ["host", "demo"] {
+            let parsed =
+                Arguments::try_parse_from(["waylane", command, "--relay", entry, "--loss", "20"]);
+            assert!(parsed.is_ok(), "{command}: {parsed:?}");
+        }
+    }
+}

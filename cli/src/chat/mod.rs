@@ -19,7 +19,7 @@ use room::{Role, Room};
 pub(crate) struct HostOptions {
     /// The directory entry of a relay to be reached at, as `waylane relay` prints it; the first is
     /// home, the others are only trusted.
-    #[arg(long, value_name = "ENTRY")]
+    #[arg(long, value_name = "ENTRY", allow_hyphen_values = true)]
     relay: Vec<RelayEntry>,
     #[command(flatten)]
     link: Link,

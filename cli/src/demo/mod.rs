@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
     /// Use a running relay instead of starting one.
-    #[arg(long, value_name = "ENTRY")]
+    #[arg(long, value_name = "ENTRY", allow_hyphen_values = true)]
     relay: Option<RelayEntry>,
     #[command(flatten)]
     link: Link,
