@@ -1,0 +1,148 @@
+//! What the client says to a relay.
+
+use core::time::Duration;
+
+use super::{ATTEMPT_TRIES, HopContext, RelaySlot, Step, Ticket, hop_suite};
+use crate::connection::backoff;
+use crate::crypto::{Crypto, Suite, TAG_LEN};
+use crate::id::PublicKey;
+use crate::noise::{AwaitResponse, Initiator, KeyPair, RESUME_REQUEST_NONCE, resume_request_key};
+use crate::time::Instant;
+use crate::wire::hop::{self, Bind, BindPayload, Control, ControlMessage, Cookie, Hello, Resume};
+
+impl<C: Crypto> RelaySlot<C> {
+    /// Writes the next datagram of the hop, if one is due.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        context: &mut HopContext<'_, C>,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let len = match self.transmit_attempt(now, context, out) {
+            Some(len) => len,
+            None => self.transmit_control(now, out)?,
+        };
+        self.remember(out.get(..len)?);
+        Some(len)
+    }
+
+    fn transmit_attempt(
+        &mut self,
+        now: Instant,
+        context: &mut HopContext<'_, C>,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let attempt = self.attempt.as_mut().filter(|attempt| attempt.next_at <= now)?;
+        let hello = matches!(attempt.step, Step::Hello { .. });
+        if !hello && attempt.tries >= ATTEMPT_TRIES {
+            // The cookie may have run out, or the relay has changed: from the start.
+            let (since, reported) = (attempt.since, attempt.reported);
+            self.begin(now, context.crypto);
+            if let Some(attempt) = &mut self.attempt {
+                (attempt.since, attempt.reported) = (since, reported);
+            }
+        } else if hello && attempt.tries > 0 && attempt.tries.is_multiple_of(ATTEMPT_TRIES) {
+            self.next_address();
+        }
+        let attempt = self.attempt.as_mut()?;
+        // Players wait: a relay that comes back is found soon, for as long as connections live.
+        let hurry = now.since(attempt.since) < HURRY;
+        let pause = backoff(attempt.tries);
+        attempt.next_at = now + if hurry { pause.min(HURRY_PAUSE) } else { pause };
+        attempt.tries = attempt.tries.saturating_add(1);
+        let suite = hop_suite(context.crypto.suites());
+        let payload = BindPayload {
+            wanted: self.session,
+            another_slot: self.rotate && !self.session.is_none(),
+            token: &[],
+        };
+        match &mut attempt.step {
+            Step::Hello { nonce } => Hello { nonce: *nonce }.emit(out).ok(),
+            Step::Bind { cookie, ephemeral, awaiting } => {
+                let remote = *self.entry.as_ref()?.public_key();
+                let (len, state) =
+                    write_bind(context.identity, &remote, suite, cookie, ephemeral, &payload, out)?;
+                *awaiting = Some(state);
+                Some(len)
+            }
+            Step::Resume { cookie, nonce } => {
+                let ticket = self.ticket.as_ref()?;
+                write_resume::<C>(ticket, suite, cookie, nonce, &payload, out)
+            }
+        }
+    }
+
+    fn transmit_control(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
+        let bound = self.bound.as_mut()?;
+        if bound.unbind || bound.keep_alive_at > now {
+            return None;
+        }
+        bound.unanswered_since.get_or_insert(now);
+        bound.keep_alive_at = now + backoff(bound.tries);
+        bound.tries = bound.tries.saturating_add(1);
+        self.write_control(ControlMessage::KeepAlive { time: now.as_micros() as u32 }, out)
+    }
+
+    /// Tells the relay that the session is no longer wanted, once.
+    pub(crate) fn poll_unbind(&mut self, out: &mut [u8]) -> Option<usize> {
+        self.bound.as_ref().filter(|bound| bound.unbind)?;
+        let len = self.write_control(ControlMessage::Unbind, out);
+        self.bound = None;
+        len
+    }
+
+    fn write_control(&mut self, message: ControlMessage, out: &mut [u8]) -> Option<usize> {
+        let bound = self.bound.as_mut()?;
+        let header = Control { session: self.session, counter: bound.counter };
+        let offset = header.emit(out).ok()?;
+        let end = offset + message.emit(out.get_mut(offset..)?).ok()? + TAG_LEN;
+        let (ad, sealed) = out.get_mut(..end)?.split_at_mut(offset);
+        C::seal(&bound.seal, u64::from(bound.counter), ad, sealed);
+        bound.counter += 1;
+        Some(end)
+    }
+}
+
+fn write_bind<C: Crypto>(
+    identity: &KeyPair,
+    remote: &PublicKey,
+    suite: Suite,
+    cookie: &Cookie,
+    ephemeral: &KeyPair,
+    payload: &BindPayload<'_>,
+    out: &mut [u8],
+) -> Option<(usize, AwaitResponse<C>)> {
+    let offset = Bind { suite, cookie: *cookie }.emit(out).ok()?;
+    let mut plaintext = [0; hop::BIND_DATAGRAM_LEN_MIN];
+    let plaintext = plaintext.get_mut(..payload.padded_len(Bind::PAYLOAD_OFFSET))?;
+    payload.emit(plaintext).ok()?;
+    let shared = identity.agree::<C>(remote)?;
+    let (len, state) =
+        Initiator::new(suite, &hop::prologue(suite, cookie), identity, remote, &shared)
+            .write_message_1(ephemeral.clone(), plaintext, out.get_mut(offset..)?)
+            .ok()?;
+    Some((offset + len, state))
+}
+
+fn write_resume<C: Crypto>(
+    ticket: &Ticket,
+    suite: Suite,
+    cookie: &Cookie,
+    nonce: &[u8; 16],
+    payload: &BindPayload<'_>,
+    out: &mut [u8],
+) -> Option<usize> {
+    let header = Resume { suite, cookie: *cookie, nonce: *nonce, ticket: ticket.bytes };
+    let offset = header.emit(out).ok()?;
+    let end = offset + payload.padded_len(offset) + TAG_LEN;
+    let (ad, sealed) = out.get_mut(..end)?.split_at_mut(offset);
+    let plaintext_len = sealed.len() - TAG_LEN;
+    payload.emit(sealed.get_mut(..plaintext_len)?).ok()?;
+    let key = C::seal_key(suite, &resume_request_key::<C>(&ticket.secret, nonce));
+    C::seal(&key, RESUME_REQUEST_NONCE, ad, sealed);
+    Some(end)
+}
+
+/// For this long a relay that does not answer is asked at least every [`HURRY_PAUSE`].
+const HURRY: Duration = Duration::from_secs(30);
+const HURRY_PAUSE: Duration = Duration::from_millis(500);

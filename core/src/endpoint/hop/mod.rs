@@ -1,0 +1,347 @@
+//! The client's half of the hop to one relay: hello, bind, resume, keep-alive (states.md, Hop).
+//!
+//! A [`RelaySlot`] is one entry of the directory and the session there, if there is one.
+
+mod answer;
+mod ask;
+mod recent;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::event::{RelayLostReason, RelayRefusedReason};
+use crate::crypto::{Crypto, Secret, Suite, Suites};
+use crate::directory::RelayEntry;
+use crate::id::{RelayId, SessionId};
+use crate::noise::{AwaitResponse, KeyPair};
+use crate::protection::ControlWindow;
+use crate::time::Instant;
+use crate::wire::hop::{self, Cookie};
+
+use recent::Recent;
+
+/// One relay of the directory and the hop to it.
+pub struct RelaySlot<C: Crypto> {
+    entry: Option<RelayEntry>,
+    id: RelayId,
+    /// Which of the entry's addresses is in use.
+    address: usize,
+    /// Whether a session here is wanted: as home, or as guest of somebody's home.
+    wanted: bool,
+    /// Another client took the session over: nothing more is sent here.
+    stopped: bool,
+    /// The relay said that it is about to stop.
+    draining: bool,
+    attempt: Option<Attempt<C>>,
+    bound: Option<Bound<C>>,
+    /// The last session here, asked for again after a loss.
+    session: SessionId,
+    ticket: Option<Ticket>,
+    /// Ask for another slot with the next bind.
+    rotate: bool,
+    recent: Recent,
+    rtt: Option<Duration>,
+    notices: Notices,
+}
+
+/// The way to a session, where there is none or a new one is needed.
+struct Attempt<C: Crypto> {
+    step: Step<C>,
+    since: Instant,
+    next_at: Instant,
+    tries: u8,
+    /// The application was told that no answer comes.
+    reported: bool,
+}
+
+#[expect(clippy::large_enum_variant, reason = "one per relay, and core cannot box")]
+enum Step<C: Crypto> {
+    Hello { nonce: [u8; 8] },
+    Bind { cookie: Cookie, ephemeral: KeyPair, awaiting: Option<AwaitResponse<C>> },
+    Resume { cookie: Cookie, nonce: [u8; 16] },
+}
+
+/// A session: its keys, and whether the relay still answers.
+struct Bound<C: Crypto> {
+    seal: C::SealKey,
+    open: C::OpenKey,
+    counter: u32,
+    window: ControlWindow,
+    /// The relay has answered under these keys.
+    proven: bool,
+    keep_alive: Duration,
+    keep_alive_at: Instant,
+    unanswered_since: Option<Instant>,
+    tries: u8,
+    unbind: bool,
+}
+
+struct Ticket {
+    bytes: hop::Ticket,
+    secret: Secret,
+}
+
+/// What the endpoint is to be told, once each.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Notices {
+    pub(crate) connected: bool,
+    pub(crate) lost: Option<RelayLostReason>,
+    pub(crate) refused: Option<RelayRefusedReason>,
+    pub(crate) draining: Option<u16>,
+}
+
+/// What the hop needs of its endpoint for one call.
+pub(crate) struct HopContext<'a, C> {
+    pub(crate) crypto: &'a mut C,
+    pub(crate) identity: &'a KeyPair,
+}
+
+/// How far the way to a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RelayState {
+    /// No session is wanted.
+    Idle,
+    /// A session is being asked for.
+    Binding,
+    /// A session is established.
+    Bound,
+}
+
+impl<C: Crypto> Default for RelaySlot<C> {
+    fn default() -> Self {
+        Self {
+            entry: None,
+            id: RelayId::default(),
+            address: 0,
+            wanted: false,
+            stopped: false,
+            draining: false,
+            attempt: None,
+            bound: None,
+            session: SessionId::NONE,
+            ticket: None,
+            rotate: false,
+            recent: Recent::default(),
+            rtt: None,
+            notices: Notices::default(),
+        }
+    }
+}
+
+impl<C: Crypto> RelaySlot<C> {
+    pub(crate) fn place(&mut self, id: RelayId, entry: RelayEntry) {
+        *self = Self { entry: Some(entry), id, ..Self::default() };
+    }
+
+    pub(crate) fn entry(&self) -> Option<&RelayEntry> {
+        self.entry.as_ref()
+    }
+
+    pub(crate) fn id(&self) -> Option<RelayId> {
+        self.entry.as_ref().map(|_| self.id)
+    }
+
+    /// The only address at which this relay is reached now.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.entry.as_ref()?.addresses().get(self.address).copied()
+    }
+
+    pub(crate) fn is_at(&self, from: SocketAddr) -> bool {
+        self.address() == Some(from)
+    }
+
+    /// The session, if datagrams can be sent through it.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.bound.as_ref().map(|_| self.session)
+    }
+
+    /// The session, if the relay has answered under its keys: fit for a route.
+    pub(crate) fn proven_session(&self) -> Option<SessionId> {
+        self.bound.as_ref().filter(|bound| bound.proven).map(|_| self.session)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether the route may name this relay.
+    pub(crate) fn is_fit_for_home(&self) -> bool {
+        self.wanted && !self.draining && self.proven_session().is_some()
+    }
+
+    /// Whether a home may go on being it: its session may be proving itself anew just now.
+    pub(crate) fn may_stay_home(&self) -> bool {
+        self.wanted && !self.draining && self.session().is_some()
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    pub(crate) fn state(&self) -> RelayState {
+        if self.proven_session().is_some() {
+            RelayState::Bound
+        } else if self.attempt.is_some() || self.bound.is_some() {
+            RelayState::Binding
+        } else {
+            RelayState::Idle
+        }
+    }
+
+    pub(crate) fn has_notice(&self) -> bool {
+        let Notices { connected, lost, refused, draining } = self.notices;
+        connected || lost.is_some() || refused.is_some() || draining.is_some()
+    }
+
+    pub(crate) fn notices(&mut self) -> &mut Notices {
+        &mut self.notices
+    }
+
+    /// A session here is wanted from now on.
+    pub(crate) fn want(&mut self, now: Instant, crypto: &mut C) {
+        self.wanted = true;
+        if let Some(bound) = &mut self.bound {
+            bound.unbind = false;
+        }
+        if self.bound.is_none() && self.attempt.is_none() && !self.stopped {
+            self.begin(now, crypto);
+        }
+    }
+
+    /// Sends a keep-alive now, unless one was answered a moment ago or none has been yet.
+    pub(crate) fn ask(&mut self, now: Instant) {
+        if let Some(bound) = &mut self.bound
+            && bound.unanswered_since.is_none()
+            && bound.keep_alive_at + ASK_AGAIN <= now + bound.keep_alive
+        {
+            bound.keep_alive_at = now;
+        }
+    }
+
+    /// No session here is wanted any longer: the relay is told once.
+    pub(crate) fn leave(&mut self) {
+        self.wanted = false;
+        self.attempt = None;
+        if let Some(bound) = &mut self.bound {
+            bound.unbind = true;
+        }
+    }
+
+    /// Asks for another session, as soon as possible: the id an observer has seen goes out of use.
+    pub(crate) fn rotate(&mut self, now: Instant, crypto: &mut C) {
+        self.rotate = true;
+        self.begin(now, crypto);
+    }
+
+    /// The way to the relay may have changed: ask for the session again, from the first address on.
+    pub(crate) fn restart(&mut self, now: Instant, crypto: &mut C) {
+        self.stopped = false;
+        self.address = 0;
+        if self.wanted {
+            self.begin(now, crypto);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) or `poll_transmit` has something to do.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        let attempt = self.attempt.as_ref().map_or(Instant::FAR, |attempt| {
+            let report = if attempt.reported || self.bound.is_some() {
+                Instant::FAR
+            } else {
+                attempt.since + NO_ANSWER
+            };
+            attempt.next_at.min(report)
+        });
+        let bound = self.bound.as_ref().map_or(Instant::FAR, |bound| {
+            let lost = bound.unanswered_since.map_or(Instant::FAR, |since| since + NO_ANSWER);
+            if bound.unbind { Instant::FAR } else { bound.keep_alive_at.min(lost) }
+        });
+        attempt.min(bound)
+    }
+
+    /// Gives up what has not been answered. `others` says whether any other relay answers.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, others: bool, crypto: &mut C) {
+        let lost = self.bound.as_ref().is_some_and(|bound| {
+            bound.unanswered_since.is_some_and(|since| since + NO_ANSWER <= now)
+        });
+        if lost {
+            self.bound = None;
+            self.notices.lost = Some(RelayLostReason::NoAnswer);
+            self.next_address();
+            if self.wanted {
+                self.begin(now, crypto);
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.reported = true;
+                }
+            }
+        }
+        if let Some(attempt) = &mut self.attempt
+            && self.bound.is_none()
+            && !attempt.reported
+            && attempt.since + NO_ANSWER <= now
+        {
+            attempt.reported = true;
+            self.notices.lost = Some(if others {
+                RelayLostReason::NoAnswer
+            } else {
+                RelayLostReason::NetworkBlocksUdp
+            });
+        }
+    }
+
+    /// Remembers a datagram that was just sent here, so that a hint about it is believed.
+    pub(crate) fn remember(&mut self, datagram: &[u8]) {
+        self.recent.add(datagram);
+    }
+
+    fn begin(&mut self, now: Instant, crypto: &mut C) {
+        if self.stopped {
+            return;
+        }
+        let mut nonce = [0; 8];
+        crypto.random(&mut nonce);
+        self.attempt = Some(Attempt {
+            step: Step::Hello { nonce },
+            since: now,
+            next_at: now,
+            tries: 0,
+            reported: false,
+        });
+    }
+
+    /// With a cookie in hand: resume where there is a ticket, else bind.
+    fn present(&mut self, now: Instant, cookie: Cookie, crypto: &mut C) {
+        let step = if self.ticket.is_some() {
+            let mut nonce = [0; 16];
+            crypto.random(&mut nonce);
+            Step::Resume { cookie, nonce }
+        } else {
+            Step::Bind { cookie, ephemeral: KeyPair::generate(crypto), awaiting: None }
+        };
+        let (since, reported) =
+            self.attempt.as_ref().map_or((now, false), |attempt| (attempt.since, attempt.reported));
+        self.attempt = Some(Attempt { step, since, next_at: now, tries: 0, reported });
+    }
+
+    fn next_address(&mut self) {
+        let addresses = self.entry.as_ref().map_or(1, |entry| entry.addresses().len().max(1));
+        self.address = (self.address + 1) % addresses;
+    }
+}
+
+/// The hop's suite: every relay does both.
+fn hop_suite(suites: Suites) -> Suite {
+    suites.choose(Suites::ALL).unwrap_or(Suite::ChaChaPoly)
+}
+
+/// A relay that does not answer for this long is lost; with it the diagnosis comes within 5 s.
+const NO_ANSWER: Duration = Duration::from_millis(4500);
+/// A bind or resume without answer is tried this often with one cookie; a hello with one address.
+const ATTEMPT_TRIES: u8 = 3;
+/// A relay that was heard less than this ago is not asked whether it is there.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
