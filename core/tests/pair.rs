@@ -4,7 +4,7 @@
 
 use core::time::Duration;
 
-use waylane_core::endpoint::{ConnectError, DisconnectReason, SendError};
+use waylane_core::endpoint::{ConnectError, DisconnectReason, RelayLostReason, SendError};
 use waylane_core::id::{ApplicationId, ChannelId, PeerId, PublicKey, Reliability};
 use waylane_core::route::{Epoch, Route, RouteError};
 use waylane_sim::{A, B, Driving, Endpoint, FRAME, Heard, Link, PlayerSetup, R, Way, World};
@@ -356,6 +356,17 @@ fn nobody_there_is_reported_after_the_connect_timeout() {
             .iter()
             .any(|heard| matches!(heard, Heard::PeerConnected(_) | Heard::PeerRequest(..)))
     );
+}
+
+#[test]
+fn a_network_that_swallows_everything_is_diagnosed_within_five_seconds() {
+    let mut world = World::pair(67, link());
+    world.stop_relay(R);
+    let start = world.now();
+    let blocked =
+        |heard: &Heard| matches!(heard, Heard::RelayLost(_, RelayLostReason::NetworkBlocksUdp));
+    assert!(world.run_until(secs(60), |world| world.heard(A).iter().any(blocked)));
+    assert!(world.now().since(start) <= secs(5));
 }
 
 #[test]

@@ -373,6 +373,11 @@ impl<C: Crypto> Peer<C> {
                     && path.relay == relay
                 {
                     self.validate_path(context, &path, PathIntent::Move, CHALLENGE_TRIES);
+                    // There was no session for a while: what was sent into that gap is lost, and
+                    // must not keep the window shut until a probe finds out.
+                    if let Some(index) = self.paths.active() {
+                        self.abandon_path(context, index);
+                    }
                 }
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
             }
