@@ -1,6 +1,8 @@
 //! One suite of tests over every provider, and that the providers agree.
 #![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert_eq, proptest};
 use waylane_core::crypto::{Crypto, OpenError, Secret, Suite, Suites, TAG_LEN};
 use waylane_core::id::PublicKey;
 use waylane_crypto::Seeded;
@@ -82,6 +84,39 @@ fn providers_agree() {
         assert_eq!(by_ring, by_pure);
         let opener = Pure::<Seeded>::open_key(suite, &key);
         assert_eq!(Pure::<Seeded>::open(&opener, nonce, b"ad", &mut by_ring), Ok(()));
+    }
+}
+
+proptest! {
+    /// Lengths around the 192 and 256 bytes at which the pure provider asks for more keystream.
+    #[test]
+    fn providers_agree_on_anything(
+        secret: [u8; 32],
+        nonce: u64,
+        ad in vec(any::<u8>(), 0..40),
+        text in vec(any::<u8>(), 0..800),
+        changed: u16,
+    ) {
+        let secret = Secret(secret);
+        for suite in SUITES {
+            let mut by_ring = [&text[..], &[0; TAG_LEN]].concat();
+            let mut by_pure = by_ring.clone();
+            let key = Ring::<Seeded>::seal_key(suite, &secret);
+            Ring::<Seeded>::seal(&key, nonce, &ad, &mut by_ring);
+            let key = Pure::<Seeded>::seal_key(suite, &secret);
+            Pure::<Seeded>::seal(&key, nonce, &ad, &mut by_pure);
+            prop_assert_eq!(&by_ring, &by_pure);
+
+            let opener = Pure::<Seeded>::open_key(suite, &secret);
+            let mut tampered = by_ring.clone();
+            let bits = tampered.len() * 8;
+            let bit = usize::from(changed) % bits;
+            tampered[bit / 8] ^= 1 << (bit % 8);
+            let refused = Pure::<Seeded>::open(&opener, nonce, &ad, &mut tampered);
+            prop_assert_eq!(refused, Err(OpenError));
+            prop_assert_eq!(Pure::<Seeded>::open(&opener, nonce, &ad, &mut by_ring), Ok(()));
+            prop_assert_eq!(&by_ring[..text.len()], &text[..]);
+        }
     }
 }
 
