@@ -31,7 +31,13 @@ pub type Seed = (String, Vec<u8>);
 /// The seeds of every target.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
-    vec![("packet_parse", packet_parse()), ("roundtrip", noise(24, 400))]
+    vec![
+        ("endpoint_ops", noise(24, 200)),
+        ("handshake", noise(24, 300)),
+        ("packet_parse", packet_parse()),
+        ("relay_ops", noise(24, 300)),
+        ("roundtrip", noise(24, 400)),
+    ]
 }
 
 fn packet_parse() -> Vec<Seed> {
