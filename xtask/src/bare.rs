@@ -46,7 +46,10 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
 }
 
 /// Where cargo builds, as cargo itself says (so `CARGO_TARGET_DIR` is honoured).
-fn target_directory(root: &Path) -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// When cargo cannot say.
+pub(crate) fn target_directory(root: &Path) -> Result<PathBuf, Failure> {
     let metadata = metadata::read(root)?;
     let folder = metadata["target_directory"].as_str().ok_or("cargo metadata: no target folder")?;
     Ok(PathBuf::from(folder))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, bare, demo, metadata, tidy};
+use crate::{Failure, bare, demo, fuzz, metadata, tidy};
 
 /// Runs every step whose name holds one of `words` (without words all of them), the later ones even
 /// if an earlier one failed, and prints a table.
@@ -60,7 +60,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 11] = [
+static STEPS: [Step; 12] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -72,6 +72,7 @@ static STEPS: [Step; 11] = [
     Step { name: "tests of xtask", run: |root| cargo(root, &["test", "--package", "xtask"], &[]) },
     Step { name: "example two_players", run: two_players },
     Step { name: "demo", run: demo::check },
+    Step { name: "fuzz", run: fuzz::check },
 ];
 
 fn perform(step: &'static Step, root: &Path) -> Done {

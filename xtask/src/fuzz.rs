@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::Failure;
+use crate::bare::target_directory;
 use crate::ci::cargo;
-use crate::{Failure, metadata};
 
 /// Builds all targets once, replays their corpora and lets each look for more.
 ///
@@ -26,7 +27,7 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     for target in &targets {
         println!("{target}");
         // What is new is written to the first corpus, which is not the committed one.
-        let scratch = metadata::target_directory(root)?.join("fuzz-corpus").join(target);
+        let scratch = target_directory(root)?.join("fuzz-corpus").join(target);
         std::fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
         let (scratch, committed) =
             (scratch.to_string_lossy().into_owned(), format!("fuzz/corpus/{target}"));

@@ -7,6 +7,7 @@
 mod bare;
 mod ci;
 mod demo;
+mod fuzz;
 mod metadata;
 mod tidy;
 
