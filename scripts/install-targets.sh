@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what `cargo xtask targets` needs to build and run on other machines: a compiler that comes
-# with the library's source, cross linkers, emulators and Wine. For Debian 12 and later, as root.
-# What is already there is left alone; `cargo test` needs none of it.
+# Installs what the `machines` steps of `cargo xtask ci` need to build and run on other machines: a
+# compiler that comes with the library's source, cross linkers, emulators and Wine. For Debian 12 and
+# later, as root. What is already there is left alone; `cargo test` needs none of it.
 #
 #   scripts/install-targets.sh          installs what is missing
 #   scripts/install-targets.sh --list   prints what is missing and installs nothing
@@ -19,8 +19,6 @@ packages=(
     qemu-system-arm
     # Windows programs: linker and runner.
     gcc-mingw-w64-x86-64-win32 wine64
-    # `nm` and `size` that read every machine's objects.
-    binutils-multiarch
 )
 
 missing=()

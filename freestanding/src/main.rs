@@ -9,7 +9,8 @@
 mod arena;
 mod game;
 #[cfg_attr(target_os = "none", path = "board.rs")]
-#[cfg_attr(not(target_os = "none"), path = "host.rs")]
+#[cfg_attr(target_arch = "wasm32", path = "web.rs")]
+#[cfg_attr(not(any(target_os = "none", target_arch = "wasm32")), path = "host.rs")]
 mod platform;
 mod world;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, bare, demo, fuzz, metadata, tidy};
+use crate::{Failure, bare, demo, fuzz, metadata, targets, tidy};
 
 /// Runs every step whose name holds one of `words` (without words all of them), the later ones even
 /// if an earlier one failed, and prints a table.
@@ -60,7 +60,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 12] = [
+static STEPS: [Step; 21] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -73,6 +73,15 @@ static STEPS: [Step; 12] = [
     Step { name: "example two_players", run: two_players },
     Step { name: "demo", run: demo::check },
     Step { name: "fuzz", run: fuzz::check },
+    Step { name: "freestanding: host", run: targets::freestanding_host },
+    Step { name: "machines: install", run: targets::install },
+    Step { name: "machines: Cortex-M4", run: targets::freestanding_board },
+    Step { name: "machines: wasm", run: targets::freestanding_web },
+    Step { name: "machines: big-endian", run: targets::tests_big_endian },
+    Step { name: "machines: 32-bit ARM", run: targets::tests_32_bit },
+    Step { name: "machines: 64-bit ARM", run: targets::tests_arm_64 },
+    Step { name: "machines: Windows tests", run: targets::tests_windows },
+    Step { name: "machines: Windows demo", run: targets::demo_windows },
 ];
 
 fn perform(step: &'static Step, root: &Path) -> Done {

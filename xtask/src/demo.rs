@@ -1,6 +1,7 @@
 //! The demo as a user runs it, with loss; its exit status and its JSON are checked.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -12,9 +13,19 @@ use crate::ci::cargo_command;
 /// # Errors
 /// When it fails, or says something that cannot be.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
-    let args = ["run", "--", "demo", "--json", "--seconds", "3", "--loss", "10"];
-    println!("$ cargo {}", args.join(" "));
-    let output = cargo_command(root)
+    let mut command = cargo_command(root);
+    command.arg("run");
+    check_output(command)
+}
+
+/// Runs the demo by this `cargo run` and looks at what it says.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_output(mut command: Command) -> Result<(), Failure> {
+    let args = ["--", "demo", "--json", "--seconds", "3", "--loss", "10"];
+    println!("$ cargo run {}", args.join(" "));
+    let output = command
         .args(args)
         .stderr(std::process::Stdio::inherit())
         .output()

@@ -9,6 +9,7 @@ mod ci;
 mod demo;
 mod fuzz;
 mod metadata;
+mod targets;
 mod tidy;
 
 use std::path::{Path, PathBuf};
