@@ -98,7 +98,7 @@ impl Sockets {
 
     /// How many datagrams may be handed to [`Self::send`] at once.
     pub(crate) fn segments_max(&self) -> usize {
-        let most = self.each().map(|socket| socket.state.max_gso_segments()).min();
+        let most = self.each().map(Socket::segments_max).min();
         most.unwrap_or(1).clamp(1, SEGMENTS_MAX)
     }
 
@@ -170,7 +170,9 @@ impl Family {
 
 struct Socket {
     io: mio::net::UdpSocket,
-    state: UdpSocketState,
+    /// `None` where the system lacks what this needs, as Wine before version 9 does for IPv4: then
+    /// one datagram is sent and taken at a time.
+    state: Option<UdpSocketState>,
     /// The last read found nothing. Readiness is reported once per arrival, so waiting is only
     /// right after this.
     drained: bool,
@@ -185,19 +187,34 @@ impl Socket {
             raw.set_only_v6(true)?;
         }
         raw.bind(&bind.into())?;
-        let state = UdpSocketState::new(UdpSockRef::from(&raw))?;
+        let state = UdpSocketState::new(UdpSockRef::from(&raw)).ok();
         // The system may grant less; then more is lost when the application pauses.
-        let _ = state.set_recv_buffer_size(UdpSockRef::from(&raw), buffer);
-        let _ = state.set_send_buffer_size(UdpSockRef::from(&raw), buffer);
+        let _ = raw.set_recv_buffer_size(buffer);
+        let _ = raw.set_send_buffer_size(buffer);
         raw.set_nonblocking(true)?;
         let io = mio::net::UdpSocket::from_std(raw.into());
         Ok(Self { io, state, drained: false, watched: false })
     }
 
+    fn segments_max(&self) -> usize {
+        self.state.as_ref().map_or(1, UdpSocketState::max_gso_segments)
+    }
+
     fn send(&self, to: SocketAddr, bytes: &[u8], segment_size: Option<usize>) -> Sent {
-        let transmit =
-            Transmit { destination: to, ecn: None, contents: bytes, segment_size, src_ip: None };
-        let done = self.io.try_io(|| self.state.try_send(UdpSockRef::from(&self.io), &transmit));
+        let done = match &self.state {
+            Some(state) => {
+                let transmit = Transmit {
+                    destination: to,
+                    ecn: None,
+                    contents: bytes,
+                    segment_size,
+                    src_ip: None,
+                };
+                self.io.try_io(|| state.try_send(UdpSockRef::from(&self.io), &transmit))
+            }
+            // Never more than one segment, see `segments_max`.
+            None => self.io.send_to(bytes, to).map(drop),
+        };
         match done {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Sent::Full,
             // No way to the relay, a firewall, a segment offload the driver lied about: the
@@ -208,12 +225,19 @@ impl Socket {
 
     fn receive(&mut self, buffers: &mut [u8], take: &mut impl FnMut(SocketAddr, &mut [u8])) {
         let mut meta = [RecvMeta::default(); BUFFERS];
-        let received = {
+        let received = if let Some(state) = &self.state {
             let mut chunks = buffers.chunks_exact_mut(BUFFER_LEN);
             let mut slices: [IoSliceMut<'_>; BUFFERS] =
                 array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
             let io = &self.io;
-            io.try_io(|| self.state.recv(UdpSockRef::from(io), &mut slices, &mut meta))
+            io.try_io(|| state.recv(UdpSockRef::from(io), &mut slices, &mut meta))
+        } else {
+            let buffer = buffers.chunks_exact_mut(BUFFER_LEN).next().unwrap_or_default();
+            self.io.recv_from(buffer).map(|(len, from)| {
+                let [first, ..] = &mut meta;
+                (first.len, first.stride, first.addr) = (len, len, from);
+                1
+            })
         };
         let received = match received {
             Ok(received) => received,
@@ -287,6 +311,14 @@ mod tests {
     #[test]
     fn datagrams_come_one_by_one_whatever_the_offload() {
         let (mut sockets, other, to) = open_and_other((Ipv4Addr::LOCALHOST, 0).into());
+        echo(&mut sockets, &other, to);
+        // As where the system knows nothing of offload.
+        sockets.families.iter_mut().filter_map(|f| f.socket.as_mut()).for_each(|s| s.state = None);
+        assert_eq!(sockets.segments_max(), 1);
+        echo(&mut sockets, &other, to);
+    }
+
+    fn echo(sockets: &mut Sockets, other: &UdpSocket, to: SocketAddr) {
         let sent: Vec<u8> = (0..1000u32).map(|n| n as u8).collect();
         let segments = sockets.segments_max().min(10);
         // 100 bytes a datagram, the last one shorter.
