@@ -20,15 +20,19 @@ pub(crate) fn install(root: &Path) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(format!("install-targets.sh: {status}")) }
 }
 
-/// The freestanding program on this machine, with the ordinary toolchain.
+/// The freestanding program on this machine, with the ordinary toolchain, formatted and linted.
 ///
 /// # Errors
 /// When it does not build, does not say that all arrived, or links an allocator.
 pub(crate) fn freestanding_host(root: &Path) -> Result<(), Failure> {
     let folder = folder(root)?;
     let folder_name = folder.to_string_lossy();
-    let args = ["run", "--locked", "--release", "--target-dir", &folder_name];
-    cargo(&root.join("freestanding"), &args, &[])?;
+    let place = root.join("freestanding");
+    // Not a member: the steps for the workspace do not see it.
+    cargo(&place, &["fmt", "--check"], &[])?;
+    let args = ["--locked", "--release", "--target-dir", &folder_name];
+    cargo(&place, &[&["clippy"][..], &args, &["--", "-D", "warnings"]].concat(), &[])?;
+    cargo(&place, &[&["run"][..], &args].concat(), &[])?;
     check_symbols("nm", &folder.join("release").join(PROGRAM))
 }
 
