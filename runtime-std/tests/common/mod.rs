@@ -12,7 +12,7 @@ use waylane::{Config, Event, NetworkManager, Reliability, Route};
 pub(crate) use relay::TestRelay;
 
 /// Longer than anything here takes on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A manager and everything it told.
 pub(crate) struct Player {
