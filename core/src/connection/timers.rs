@@ -66,7 +66,9 @@ impl Timers {
 
     /// Takes the next timer that is due: it is stopped until set again.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
-        let timer = Timer::ALL.into_iter().find(|timer| self.get(*timer) <= now)?;
+        // A clock at its very end does not make due what never comes.
+        let is_due = |at: Instant| at <= now && at != Instant::FAR;
+        let timer = Timer::ALL.into_iter().find(|timer| is_due(self.get(*timer)))?;
         self.stop(timer);
         Some(timer)
     }
@@ -99,6 +101,7 @@ mod tests {
         assert_eq!(timers.take_due(Instant::from_millis(9)), Some(Timer::Ack));
         assert_eq!(timers.take_due(Instant::from_millis(9)), None);
         assert_eq!(timers.next().0, Instant::FAR);
+        assert_eq!(timers.take_due(Instant::FAR), None, "what never comes is not due");
     }
 
     #[test]
