@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, bare, demo, fuzz, metadata, targets, tidy};
+use crate::{Failure, bare, demo, fuzz, loom, metadata, targets, tidy};
 
 /// Runs every step whose name holds one of `words` (without words all of them), the later ones even
 /// if an earlier one failed, and prints a table.
@@ -60,7 +60,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 21] = [
+static STEPS: [Step; 22] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -73,6 +73,7 @@ static STEPS: [Step; 21] = [
     Step { name: "example two_players", run: two_players },
     Step { name: "demo", run: demo::check },
     Step { name: "fuzz", run: fuzz::check },
+    Step { name: "loom", run: loom::check },
     Step { name: "freestanding: host", run: targets::freestanding_host },
     Step { name: "machines: install", run: targets::install },
     Step { name: "machines: Cortex-M4", run: targets::freestanding_board },

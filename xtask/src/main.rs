@@ -8,6 +8,7 @@ mod bare;
 mod ci;
 mod demo;
 mod fuzz;
+mod loom;
 mod metadata;
 mod targets;
 mod tidy;

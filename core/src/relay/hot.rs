@@ -1,9 +1,8 @@
 //! The hot table: what forwarding one datagram reads and writes, 64 bytes a session.
 
-use core::sync::atomic::{AtomicU32, Ordering, fence};
-
 use super::address::Address;
 use super::budget::Budget;
+use super::sync::{AtomicU32, Ordering, fence, spin_loop};
 
 /// One session as the forwarders see it: one cache line of 32-bit words, plain enough to be shared
 /// with an in-kernel path.
@@ -12,6 +11,7 @@ use super::budget::Budget;
 /// `family << 16 | port` (the session is live only if the family is 4 or 6), 7 last seen (ms, wrapping), 8 packet budget
 /// (thousandths), 9 byte budget, 10–15 reserved. Words 1–6 are guarded by the sequence word and
 /// written by the owner only; words 7–9 are the forwarders' own.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub struct HotEntry {
     sequence: AtomicU32,
@@ -26,6 +26,7 @@ pub struct HotEntry {
 
 impl HotEntry {
     /// An entry without a session.
+    #[cfg(not(loom))]
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -40,6 +41,13 @@ impl HotEntry {
         }
     }
 
+    /// An entry without a session; loom's atomics cannot be made in a constant.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Tag and address of the live session here, read whole; `None` if there is none, or if the
     /// owner kept writing through every try (it writes a few words at a time, so that is a
     /// stalled owner, and one lost datagram is the cheaper answer).
@@ -47,7 +55,7 @@ impl HotEntry {
         for _ in 0..READ_TRIES {
             let before = self.sequence.load(Ordering::Acquire);
             if before & 1 == 1 {
-                core::hint::spin_loop();
+                spin_loop();
                 continue;
             }
             let (tag, address) = self.latest();
@@ -136,6 +144,7 @@ impl HotEntry {
     }
 }
 
+#[cfg(not(loom))]
 impl Default for HotEntry {
     fn default() -> Self {
         Self::new()
@@ -150,7 +159,8 @@ fn elapsed_ms(now: u32, last: u32) -> u32 {
 
 /// Makes the family one that nobody has.
 const ENDED: u32 = 1 << 31;
-const READ_TRIES: u32 = 64;
+/// Under loom every try multiplies what there is to explore.
+const READ_TRIES: u32 = if cfg!(loom) { 2 } else { 64 };
 
 #[cfg(test)]
 mod tests {

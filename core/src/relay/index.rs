@@ -1,13 +1,13 @@
 //! The relay's only address index: source address → slot.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
 use super::address::Address;
 use super::hash::HashKey;
 use super::hot::HotEntry;
+use super::sync::{AtomicU32, Ordering};
 
 /// Eight places for slots whose addresses hash here: one cache line, one look-up for an in-kernel
 /// path. Every address has two buckets and may stand in either.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub struct IndexBucket {
     entries: [IndexEntry; BUCKET],
@@ -17,6 +17,7 @@ pub struct IndexBucket {
 ///
 /// The two words are not read together; that is why a hit counts only once the slot's hot entry
 /// shows the address.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub struct IndexEntry {
     fingerprint: AtomicU32,
@@ -25,6 +26,7 @@ pub struct IndexEntry {
 
 impl IndexBucket {
     /// An empty bucket.
+    #[cfg(not(loom))]
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -32,8 +34,16 @@ impl IndexBucket {
                 BUCKET],
         }
     }
+
+    /// An empty bucket; loom's atomics cannot be made in a constant.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
 }
 
+#[cfg(not(loom))]
 impl Default for IndexBucket {
     fn default() -> Self {
         Self::new()

@@ -36,6 +36,7 @@ mod pending;
 mod registry;
 mod secrets;
 mod sessions;
+mod sync;
 
 pub use budget::Budget;
 pub use config::{Admission, RelayConfig, RelayConfigError};
