@@ -147,12 +147,12 @@ impl<C: Crypto> World<C> {
     fn carry(&mut self) -> bool {
         let mut bytes = [0; DATAGRAM_LEN];
         let mut any = false;
-        for index in 0..2 {
+        for (index, from) in PLAYERS.into_iter().enumerate() {
             while let Some(transmit) =
                 self.players[index].poll_transmit(self.now, Scope::Everything, 1, &mut bytes)
             {
                 any = true;
-                self.at_relay(PLAYERS[index], &mut bytes[..transmit.len]);
+                self.at_relay(from, &mut bytes[..transmit.len]);
             }
         }
         let mut out = [0; REPLY_MAX];
