@@ -155,6 +155,30 @@ impl PoolState {
             },
         }
     }
+
+    /// How much of the pools is in use.
+    #[must_use]
+    pub const fn usage(&self) -> PoolUsage {
+        PoolUsage {
+            send_blocks: self.send.taken(),
+            receive_blocks: self.receive.taken(),
+            nodes: self.nodes.taken(),
+            slots: self.slots.taken(),
+        }
+    }
+}
+
+/// How much of the pools is in use, by all peers together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolUsage {
+    /// Blocks of queued and unacknowledged bytes.
+    pub send_blocks: u32,
+    /// Blocks of received bytes.
+    pub receive_blocks: u32,
+    /// Records of what sent packets carried, and of ranges received out of order.
+    pub nodes: u32,
+    /// Open channels.
+    pub slots: u32,
 }
 
 /// The shared parts of all pools.

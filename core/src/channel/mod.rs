@@ -27,7 +27,7 @@ mod write;
 pub use chain::{BLOCK_DATA, Block, Chunks, Payload};
 pub use error::{CloseChannelError, OpenChannelError, ProtocolViolation, SendError};
 pub use event::ChannelEvent;
-pub use limits::{ChannelLimits, PoolMemory, PoolState, Pools};
+pub use limits::{ChannelLimits, PoolMemory, PoolState, PoolUsage, Pools};
 pub use node::Node;
 pub use receive_frame::Accepted;
 pub use slot::ChannelSlot;

@@ -87,6 +87,12 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         })
     }
 
+    /// How much of the lent pools is in use; the limits say how much there is.
+    #[must_use]
+    pub const fn pool_usage(&self) -> channel::PoolUsage {
+        self.state.pools.usage()
+    }
+
     /// Every relay of the directory.
     pub fn relays(&self) -> impl Iterator<Item = RelayStatus<'_>> {
         let home = self.home();
