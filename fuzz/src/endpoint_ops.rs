@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use waylane_core::channel::Scope;
+use waylane_core::channel::{PoolUsage, Scope};
 use waylane_core::endpoint::{DisconnectReason, Event, RelayLostReason, RelayState, SendError};
 use waylane_core::id::{ChannelId, Reliability};
 use waylane_core::invite::{Invite, InviteSecret};
@@ -402,6 +402,7 @@ impl Play {
         }
         self.settle(TIMEOUT * 4);
         for player in 0..2 {
+            assert_eq!(self.world.players[player].pool_usage(), NOTHING);
             if self.world.players[player].home().is_none() {
                 // It was shut down.
                 let home = self.world.relays[player].id;
@@ -478,6 +479,7 @@ thread_local! {
     };
 }
 
+const NOTHING: PoolUsage = PoolUsage { send_blocks: 0, receive_blocks: 0, nodes: 0, slots: 0 };
 const CHANNELS: u8 = 4;
 const OPERATIONS_MAX: usize = 300;
 const EVENTS_MAX: usize = 2000;

@@ -7,6 +7,8 @@
 pub mod endpoint_ops;
 pub mod handshake;
 pub mod hop;
+pub mod hostile_peer;
+pub mod mallory;
 pub mod oracle;
 pub mod packet_parse;
 pub mod relay_ops;
@@ -21,9 +23,10 @@ pub mod world;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("endpoint_ops", endpoint_ops::run),
     ("handshake", handshake::run),
+    ("hostile_peer", hostile_peer::run),
     ("packet_parse", packet_parse::run),
     ("relay_ops", relay_ops::run),
     ("roundtrip", roundtrip::run),

@@ -34,6 +34,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
     vec![
         ("endpoint_ops", noise(24, 200)),
         ("handshake", noise(24, 300)),
+        ("hostile_peer", noise(24, 300)),
         ("packet_parse", packet_parse()),
         ("relay_ops", noise(24, 300)),
         ("roundtrip", noise(24, 400)),
