@@ -4,7 +4,7 @@
 
 use core::time::Duration;
 
-use waylane_core::endpoint::{ConnectError, DisconnectReason, RelayLostReason, SendError};
+use waylane_core::endpoint::{ConnectError, DisconnectReason, Event, RelayLostReason, SendError};
 use waylane_core::id::{ApplicationId, ChannelId, PeerId, PublicKey, Reliability};
 use waylane_core::route::{Epoch, Route, RouteError};
 use waylane_sim::{A, B, Driving, Endpoint, FRAME, Heard, Link, PlayerSetup, R, Way, World};
@@ -312,6 +312,45 @@ fn disconnect_and_reconnect() {
         world.take_heard(A);
         world.take_heard(B);
     }
+}
+
+#[test]
+fn a_goodbye_is_short_however_late_the_other_side_acknowledges() {
+    let mut world = World::connected_pair(63, link());
+    world.set_link(B, R, Way::Up, Link::delayed(secs(4)));
+    for _ in 0..3 {
+        world.say(A, B, 1, b"late");
+        world.run_for(secs(6));
+    }
+    assert!(world.stats(A, B).unwrap().rtt > secs(1));
+    assert_eq!(world.endpoint(A).pool_usage().slots, 2);
+    let id = world.id(B);
+    world.with(A, |a| a.disconnect_peer(id)).unwrap();
+    world.run_for(ms(1600));
+    assert_eq!(world.endpoint(A).pool_usage().slots, 0, "another peer has room");
+}
+
+#[test]
+fn a_command_after_long_silence_is_timed_from_when_it_was_given() {
+    let mut world = bound(64);
+    let (id, route, later) = (world.id(B), world.route(B), world.now() + secs(100));
+    world.with(A, |a| {
+        // Nobody has called for 100 s.
+        a.set_now(later);
+        a.connect_peer(id, route.as_bytes()).unwrap();
+        a.handle_timeout(later + secs(29));
+        assert!(a.peer_stats(id).is_some(), "30 s from then");
+        while let Some(event) = a.poll_event() {
+            assert!(!matches!(event, Event::PeerDisconnected { .. }), "{event:?}");
+        }
+        a.handle_timeout(later + secs(31));
+        let mut over = false;
+        while let Some(event) = a.poll_event() {
+            let reason = DisconnectReason::ConnectTimedOut;
+            over |= matches!(event, Event::PeerDisconnected { reason: why, .. } if why == reason);
+        }
+        assert!(over, "and no longer");
+    });
 }
 
 #[test]

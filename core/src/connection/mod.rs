@@ -267,7 +267,7 @@ impl<C: Crypto> Peer<C> {
                 self.phase = Phase::Closing { reason, copies: DISCONNECT_REPEATS };
                 self.stop_timers_but(Timer::Recovery);
                 self.owed.disconnect = true;
-                self.timers.set(Timer::Close, context.now + self.pto());
+                self.timers.set(Timer::Close, context.now + self.goodbye_pause());
             }
             Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
         }
@@ -462,8 +462,14 @@ impl<C: Crypto> Peer<C> {
         } else {
             self.phase = Phase::Closing { reason, copies: copies - 1 };
             self.owed.disconnect = true;
-            self.timers.set(Timer::Close, now + self.pto());
+            self.timers.set(Timer::Close, now + self.goodbye_pause());
         }
+    }
+
+    /// The pause after each copy of a disconnect. It has a limit because late acknowledgements make
+    /// the probe time-out long, and the other side must not keep its slot by sending such.
+    fn goodbye_pause(&self) -> Duration {
+        self.pto().min(GOODBYE_PAUSE_MAX)
     }
 
     /// The probe time-out of the path in use.
@@ -696,5 +702,6 @@ fn settle(
 
 /// A disconnect is repeated this often: nothing acknowledges it.
 const DISCONNECT_REPEATS: u8 = 2;
+const GOODBYE_PAUSE_MAX: Duration = Duration::from_millis(500);
 const PTO_UNKNOWN: Duration = Duration::from_millis(500);
 const CONTROLLER: ControllerKind = ControllerKind::NewReno(NewReno::new());
