@@ -200,7 +200,23 @@ fn numbers(u: &mut Unstructured<'_>) -> Result<()> {
     let len = number::encode_len_within(number, low, high);
     let expected = u.int_in_range(low..=high)?;
     assert_eq!(Truncated::new(number, len).expand(expected), number);
+    for half in HALF_WINDOWS {
+        (half - 1..=half + 1).for_each(|far| comes_back(number, far));
+    }
     Ok(())
+}
+
+/// What is expected lies as far from the number as was said that it may.
+fn comes_back(number: u64, far: u64) {
+    let (low, high) = (number.saturating_sub(far), (number + far).min(VARINT_MAX));
+    let ahead = Truncated::new(number, number::encode_len_within(number, low, number));
+    assert_eq!(ahead.expand(low), number);
+    let behind = Truncated::new(number, number::encode_len_within(number, number, high));
+    assert_eq!(behind.expand(high), number);
+    if let Some(acked) = number.checked_sub(far) {
+        let sent = Truncated::new(number, number::encode_len(number, Some(acked)));
+        assert_eq!(sent.expand(acked + 1), number);
+    }
 }
 
 fn headers(u: &mut Unstructured<'_>) -> Result<()> {
@@ -525,3 +541,6 @@ fn bytes<'a>(u: &mut Unstructured<'a>, least: usize, most: usize) -> Result<&'a 
     // An input that ends early gives fewer bytes, but no empty ones where there must be some.
     u.bytes(len.min(u.len()).max(least))
 }
+
+/// Half of what one, two and three bytes can tell apart.
+const HALF_WINDOWS: [u64; 3] = [1 << 7, 1 << 15, 1 << 23];
