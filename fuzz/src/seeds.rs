@@ -33,12 +33,27 @@ pub type Seed = (String, Vec<u8>);
 pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
     vec![
         ("endpoint_ops", noise(24, 200)),
-        ("handshake", noise(24, 300)),
+        ("handshake", handshake()),
         ("hostile_peer", noise(24, 300)),
         ("packet_parse", packet_parse()),
         ("relay_ops", noise(24, 300)),
         ("roundtrip", noise(24, 400)),
     ]
+}
+
+/// Somebody with an invite introduces himself to a player: in his own name, in that of the player's
+/// friend, and in the player's.
+fn handshake() -> Vec<Seed> {
+    let mut seeds = noise(24, 300);
+    for (name, sender) in [("knock", 0), ("knock-as-friend", 2), ("knock-as-oneself", 3)] {
+        let (attacks, invited, introduction, index, stamp) = (1, 1, 6, 7, 1);
+        let (own_route, epoch, session, parameters, relay) = (1, 1, 3, [1, 200, 200], 0);
+        let first = [attacks, invited, introduction, sender, index, stamp];
+        let payload = [own_route, epoch, session];
+        let bytes = [&first[..], &payload, &parameters, &[relay]].concat();
+        seeds.push((name.to_owned(), bytes));
+    }
+    seeds
 }
 
 fn packet_parse() -> Vec<Seed> {
