@@ -7,10 +7,11 @@ use crate::Failure;
 use crate::bare::target_directory;
 use crate::ci::cargo;
 
-/// Builds all targets once, replays their corpora and lets each look for more.
+/// Builds all targets once with AddressSanitizer, runs each over its whole committed corpus and lets
+/// it look for more.
 ///
 /// The corpora are replayed by the ordinary tests of `waylane-fuzz` in any case; without nightly
-/// and cargo-fuzz that is all.
+/// and cargo-fuzz that is all, and nothing is sanitized.
 ///
 /// # Errors
 /// Names the targets that found something.
@@ -22,18 +23,24 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     }
     let targets = targets(root)?;
     // All targets link the same crates: without link-time optimisation they are linked at once.
-    fuzz(root, &["build"])?;
+    fuzz(root, &["build", SANITIZER])?;
     let mut failed = Vec::new();
     for target in &targets {
         println!("{target}");
-        // What is new is written to the first corpus, which is not the committed one.
+        // What is new is written to the first corpus, which is not the committed one. It begins
+        // empty, so that the step does not take longer from run to run.
         let scratch = target_directory(root)?.join("fuzz-corpus").join(target);
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
+        }
         std::fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
         let (scratch, committed) =
             (scratch.to_string_lossy().into_owned(), format!("fuzz/corpus/{target}"));
         let time = format!("-max_total_time={SECONDS_EACH}");
-        let run = ["run", target, &scratch, &committed, "--", &time, "-timeout=20", "-verbosity=0"];
-        if fuzz(root, &run).is_err() {
+        // libFuzzer runs the whole corpus first, whatever the time.
+        let run = ["run", SANITIZER, target, &scratch, &committed];
+        let options = ["--", &time, "-timeout=20", "-verbosity=0"];
+        if fuzz(root, &[&run[..], &options].concat()).is_err() {
             failed.push(target.as_str());
         }
     }
@@ -73,4 +80,6 @@ fn fuzz(root: &Path, args: &[&str]) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(format!("cargo fuzz {} failed", args.join(" "))) }
 }
 
+/// cargo-fuzz's default, said so that it stays.
+const SANITIZER: &str = "--sanitizer=address";
 const SECONDS_EACH: u32 = 10;
