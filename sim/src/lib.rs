@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cross;
 mod crypto;
 mod link;
 mod pair;
@@ -26,10 +27,11 @@ mod relay;
 mod trace;
 mod world;
 
+pub use cross::CrossCounters;
 pub use crypto::{SeededCrypto, watch_opened};
-pub use link::{Link, Traffic};
+pub use link::{Bottleneck, Burst, Link, QueueMax, Traffic};
 pub use pair::{A, B, R};
 pub use player::{App, Driving, Endpoint, FRAME, Family, Hand, Heap, Heard, PlayerSetup};
 pub use random::Random;
 pub use relay::{Relay, RelayCounters};
-pub use world::{PlayerNo, RelayNo, Sight, Tap, Way, World};
+pub use world::{CrossNo, PlayerNo, RelayNo, Sight, Tap, Way, World};

@@ -31,6 +31,9 @@ pub struct Hand<'a> {
     pub endpoint: &'a mut Endpoint,
     /// Events nobody has taken yet, oldest first.
     pub heard: &'a mut Vec<Heard>,
+    /// When the app wants its next turn though nothing may be heard till then: at every turn
+    /// [`Instant::FAR`], never. Where frames drive the player it has its turn each frame anyway.
+    pub wakes_at: &'a mut Instant,
 }
 
 /// What drives an endpoint.
@@ -159,6 +162,7 @@ pub(crate) struct Player {
     pub(crate) socket: Socket,
     pub(crate) heard: Vec<Heard>,
     pub(crate) app: Option<App>,
+    pub(crate) app_wakes_at: Instant,
     /// Counts re-plannings; a wake-up planned under an older count means nothing any more.
     pub(crate) plan: u64,
     pub(crate) planned_at: Instant,

@@ -45,12 +45,14 @@ impl Relay {
         addresses: [SocketAddr; 2],
         random: Random,
         now: Instant,
+        change: impl FnOnce(&mut RelayConfig),
     ) -> Self {
-        let config = RelayConfig {
+        let mut config = RelayConfig {
             limits: RelayLimits { sessions: 256, pending: 64 },
             unix_seconds_at_start: UNIX_START,
             ..RelayConfig::default()
         };
+        change(&mut config);
         let mut relay = Self {
             public_key: SeededCrypto::x25519_public(&secret),
             secret,

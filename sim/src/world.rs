@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use waylane_core::channel::Scope;
 use waylane_core::crypto::Secret;
 use waylane_core::endpoint::{Config, Endpoint as CoreEndpoint};
+use waylane_core::relay::RelayConfig;
 use waylane_core::time::Instant;
 
+use crate::cross::{CrossCounters, Cubic};
 use crate::crypto::SeededCrypto;
-use crate::link::{Lane, Link, Traffic};
+use crate::link::{Arrival, Lane, Link, Traffic};
 use crate::player::{
     App, Driving, Endpoint, Family, Hand, Heap, Heard, Player, PlayerSetup, Socket,
 };
@@ -26,6 +28,10 @@ pub struct PlayerNo(pub usize);
 /// A relay's number in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RelayNo(pub usize);
+
+/// A cross-traffic flow's number in its world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CrossNo(pub usize);
 
 /// A direction of a leg.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +71,7 @@ pub struct World {
     players: Vec<Player>,
     relays: Vec<Relay>,
     legs: BTreeMap<(PlayerNo, RelayNo), Leg>,
+    cross: Vec<Cross>,
     tap: Option<Tap>,
     strays: Vec<(SocketAddr, Vec<u8>)>,
     spins: u32,
@@ -83,6 +90,7 @@ impl World {
             players: Vec::new(),
             relays: Vec::new(),
             legs: BTreeMap::new(),
+            cross: Vec::new(),
             tap: None,
             strays: Vec::new(),
             spins: 0,
@@ -94,6 +102,11 @@ impl World {
 
     /// Adds a relay that starts at once.
     pub fn add_relay(&mut self) -> RelayNo {
+        self.add_relay_with(|_| {})
+    }
+
+    /// Adds a relay whose configuration `change` has changed, and that starts at once.
+    pub fn add_relay_with(&mut self, change: impl FnOnce(&mut RelayConfig)) -> RelayNo {
         let number = RelayNo(self.relays.len());
         let mut secret = Secret::default();
         self.random.fill(&mut secret.0);
@@ -103,7 +116,8 @@ impl World {
             Ipv6Addr::new(0x2001, 0xdb8, 0x8000, 0, 0, 0, 0, host).into(),
             RELAY_PORT,
         );
-        self.relays.push(Relay::new(secret, [v4, v6], self.random.fork(), self.now));
+        let random = self.random.fork();
+        self.relays.push(Relay::new(secret, [v4, v6], random, self.now, change));
         self.plan_relay(number);
         number
     }
@@ -125,6 +139,7 @@ impl World {
             socket: Socket::default(),
             heard: Vec::new(),
             app: None,
+            app_wakes_at: Instant::FAR,
             plan: 0,
             planned_at: Instant::FAR,
         });
@@ -141,6 +156,36 @@ impl World {
     /// Sets one direction between a player and a relay.
     pub fn set_link(&mut self, player: PlayerNo, relay: RelayNo, way: Way, link: Link) {
         self.legs.entry((player, relay)).or_default().lane(way).link = link;
+    }
+
+    /// Sets one direction between a player and a relay once `after` has passed.
+    pub fn plan_link(
+        &mut self,
+        after: Duration,
+        player: PlayerNo,
+        relay: RelayNo,
+        way: Way,
+        link: Link,
+    ) {
+        self.queue.plan(self.now + after, Happening::LinkChanges { player, relay, way, link });
+    }
+
+    /// Lets somebody else's bulk flow, controlled by CUBIC (RFC 9438), share one direction between
+    /// a player and a relay once `after` has passed; an acknowledgement takes `returns` from its
+    /// end to the flow's sender. Answers the flow's number.
+    pub fn add_cross_flow(
+        &mut self,
+        after: Duration,
+        player: PlayerNo,
+        relay: RelayNo,
+        way: Way,
+        returns: Duration,
+    ) -> CrossNo {
+        let number = CrossNo(self.cross.len());
+        let (flow, planned_at) = (Cubic::new(), self.now + after);
+        self.cross.push(Cross { flow, player, relay, way, returns, planned_at });
+        self.queue.plan(planned_at, Happening::CrossWakes { flow: number });
+        number
     }
 
     /// Lets `tap` see every datagram that a player sends or receives.
@@ -228,6 +273,12 @@ impl World {
             Way::Up => leg.up.traffic,
             Way::Down => leg.down.traffic,
         })
+    }
+
+    /// What a flow of cross traffic has done.
+    #[must_use]
+    pub fn cross_counters(&self, flow: CrossNo) -> CrossCounters {
+        self.cross[flow.0].flow.counters
     }
 
     /// Events that nobody has taken yet, without taking them.
@@ -395,6 +446,21 @@ impl World {
                 }
             }
             Happening::RelayStarts { relay } => self.start_relay(relay),
+            Happening::LinkChanges { player, relay, way, link } => {
+                self.set_link(player, relay, way, link);
+            }
+            Happening::CrossAcked { flow, packet } => {
+                self.cross[flow.0].flow.on_ack(at, packet);
+                self.cross_sends(flow);
+            }
+            Happening::CrossWakes { flow } => {
+                let cross = &mut self.cross[flow.0];
+                cross.planned_at = Instant::FAR;
+                if cross.flow.deadline() <= at {
+                    cross.flow.on_timeout();
+                }
+                self.cross_sends(flow);
+            }
         }
         true
     }
@@ -425,6 +491,9 @@ impl World {
         match self.players[number.0].setup.driving {
             Driving::Events => {
                 self.expire(number);
+                if self.players[number.0].app_wakes_at <= self.now {
+                    self.run_app(number);
+                }
                 self.pump(number);
             }
             Driving::Frames(period) => {
@@ -458,9 +527,12 @@ impl World {
                 break;
             }
         }
-        let Some(endpoint) = &self.players[number.0].endpoint else { return };
-        let at = endpoint.poll_timeout().map_or(Instant::FAR, |(at, _)| at.max(self.now));
-        if at != self.players[number.0].planned_at {
+        let player = &self.players[number.0];
+        let Some(endpoint) = &player.endpoint else { return };
+        let at = endpoint.poll_timeout().map_or(Instant::FAR, |(at, _)| at);
+        let at = at.min(player.app_wakes_at);
+        let at = if at == Instant::FAR { at } else { at.max(self.now) };
+        if at != player.planned_at {
             self.plan_player(number, at);
         }
     }
@@ -500,7 +572,13 @@ impl World {
     fn run_app(&mut self, number: PlayerNo) {
         let player = &mut self.players[number.0];
         if let (Some(app), Some(endpoint)) = (&mut player.app, &mut player.endpoint) {
-            app(&mut Hand { now: self.now, endpoint, heard: &mut player.heard });
+            player.app_wakes_at = Instant::FAR;
+            app(&mut Hand {
+                now: self.now,
+                endpoint,
+                heard: &mut player.heard,
+                wakes_at: &mut player.app_wakes_at,
+            });
         }
     }
 
@@ -608,8 +686,31 @@ impl World {
     ) {
         let lane = self.legs.entry((player, relay)).or_default().lane(way);
         let arrivals = lane.send(self.now, bytes.len(), &mut self.random);
-        for at in arrivals.into_iter().flatten() {
-            self.queue.plan(at, arrival(bytes.to_vec()));
+        for Arrival { at, flipped } in arrivals.into_iter().flatten() {
+            let mut bytes = bytes.to_vec();
+            if let Some(bit) = flipped {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+            self.queue.plan(at, arrival(bytes));
+        }
+    }
+
+    /// What a flow of cross traffic may send now; its next deadline is planned.
+    fn cross_sends(&mut self, number: CrossNo) {
+        let cross = &mut self.cross[number.0];
+        let lane = self.legs.entry((cross.player, cross.relay)).or_default().lane(cross.way);
+        while let Some(packet) = cross.flow.send(self.now) {
+            let [first, _] = lane.send(self.now, Cubic::PACKET_LEN, &mut self.random);
+            if let Some(arrival) = first {
+                let acked = Happening::CrossAcked { flow: number, packet };
+                self.queue.plan(arrival.at + cross.returns, acked);
+            }
+        }
+        // A later deadline waits for the wake-up that is planned already.
+        let deadline = cross.flow.deadline();
+        if deadline < cross.planned_at {
+            cross.planned_at = deadline;
+            self.queue.plan(deadline, Happening::CrossWakes { flow: number });
         }
     }
 
@@ -651,6 +752,16 @@ impl Leg {
     }
 }
 
+/// A flow of cross traffic and where it goes.
+struct Cross {
+    flow: Cubic,
+    player: PlayerNo,
+    relay: RelayNo,
+    way: Way,
+    returns: Duration,
+    planned_at: Instant,
+}
+
 /// What can be planned.
 #[derive(Debug)]
 enum Happening {
@@ -659,6 +770,9 @@ enum Happening {
     PlayerWakes { player: PlayerNo, plan: u64 },
     RelayWakes { relay: RelayNo, plan: u64 },
     RelayStarts { relay: RelayNo },
+    LinkChanges { player: PlayerNo, relay: RelayNo, way: Way, link: Link },
+    CrossAcked { flow: CrossNo, packet: u64 },
+    CrossWakes { flow: CrossNo },
 }
 
 const RELAY_PORT: u16 = 4433;
