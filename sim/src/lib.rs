@@ -25,6 +25,7 @@ mod queue;
 mod random;
 mod relay;
 mod trace;
+pub mod workload;
 mod world;
 
 pub use cross::CrossCounters;
