@@ -150,10 +150,7 @@ impl Oracle {
     /// # Panics
     /// If it is not what it must be.
     pub fn received(&mut self, player: usize, number: u8, message: &[u8], certain: bool) {
-        if !self.sides[player].wants {
-            // What arrived before a player's own goodbye is still delivered.
-            return;
-        }
+        assert!(self.sides[player].wants, "nothing is heard after one's own goodbye");
         let open = self.is_open(player, number).expect("the channel is open here");
         if message.len() < LABEL {
             assert!(message.iter().all(|byte| *byte == SHORT), "a short message is as it was sent");

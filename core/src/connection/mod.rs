@@ -259,8 +259,14 @@ impl<C: Crypto> Peer<C> {
         true
     }
 
+    /// The application parts with this peer, and hears no more of it.
+    pub(crate) fn part(&mut self, context: &mut Context<'_, C>, reason: WireReason) {
+        self.disconnect(context, reason);
+        self.notices = PeerNotices::default();
+    }
+
     /// Ends the connection from this side.
-    pub(crate) fn disconnect(&mut self, context: &mut Context<'_, C>, reason: WireReason) {
+    fn disconnect(&mut self, context: &mut Context<'_, C>, reason: WireReason) {
         match self.phase {
             Phase::Connecting => self.phase = Phase::Closed,
             Phase::Connected => {

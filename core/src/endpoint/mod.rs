@@ -331,8 +331,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// # Errors
     /// [`UnknownPeer`].
     pub fn disconnect_peer(&mut self, peer: PeerId) -> Result<(), UnknownPeer> {
-        let Some(slot) = self.live(peer) else { return self.gone(peer, UnknownPeer) };
-        self.with_peer(slot, |peer, context| peer.disconnect(context, WireReason::Application));
+        // Also one that has left without the application knowing: it is not told any more.
+        let Some(slot) = self.find(peer) else { return self.gone(peer, UnknownPeer) };
+        self.with_peer(slot, |peer, context| peer.part(context, WireReason::Application));
         self.remember_left(peer);
         self.tidy(slot);
         Ok(())
@@ -388,7 +389,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let slots = self.memory.peers().len();
         for slot in 0..slots {
             self.with_peer(slot, |peer, context| {
-                peer.disconnect(context, WireReason::ShuttingDown);
+                peer.part(context, WireReason::ShuttingDown);
             });
         }
         self.state.home = Home::default();

@@ -92,6 +92,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     pub(super) fn remember_left(&mut self, peer: PeerId) {
+        if self.state.left.back() == Some(&peer) {
+            return;
+        }
         if self.state.left.is_full() {
             self.state.left.pop_front();
         }
