@@ -2,9 +2,11 @@
 //!
 //! - `cargo xtask ci`: everything CI checks, with a table of steps and seconds at the end;
 //!   `cargo xtask ci licences demo`: only the steps with these words in their names.
+//! - `cargo xtask count`: instructions per message and packet, as callgrind counts them.
 //! - `cargo xtask tidy`: what lints cannot see (sizes of files, forgotten marks, machine paths).
 
 mod bare;
+mod benches;
 mod ci;
 mod demo;
 mod fuzz;
@@ -24,8 +26,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let done = match arguments.next().as_deref() {
         Some("ci") => ci::run(&root, &arguments.collect::<Vec<_>>()),
+        Some("count") => benches::count(&root),
         Some("tidy") => tidy::check(&root),
-        _ => Err("usage: cargo xtask ci [STEP...] | tidy".to_owned()),
+        _ => Err("usage: cargo xtask ci [STEP...] | count | tidy".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
