@@ -163,9 +163,18 @@ pub(crate) struct Player {
     pub(crate) heard: Vec<Heard>,
     pub(crate) app: Option<App>,
     pub(crate) app_wakes_at: Instant,
+    /// After what silence a NAT forgets the address.
+    pub(crate) nat: Option<Duration>,
+    pub(crate) sent_at: Instant,
     /// Counts re-plannings; a wake-up planned under an older count means nothing any more.
     pub(crate) plan: u64,
     pub(crate) planned_at: Instant,
+}
+
+impl Player {
+    pub(crate) fn has_nat_forgotten(&self, now: Instant) -> bool {
+        self.nat.is_some_and(|forgets_after| now > self.sent_at + forgets_after)
+    }
 }
 
 /// The buffer in which datagrams wait for a player that polls by frame.
