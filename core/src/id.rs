@@ -192,10 +192,10 @@ pub struct ConnectionIndex(pub u16);
 pub struct PacketNumber(pub u64);
 
 impl PacketNumber {
-    /// The number after this one.
+    /// The number after this one; there is none after the last.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -62,7 +62,7 @@ impl ChannelLimits {
         blocks_for(self.message_reliable_max)
     }
 
-    /// Blocks that the pool for sending needs.
+    /// Blocks that the pool for sending needs (saturating, as the sums below).
     #[must_use]
     pub const fn send_blocks_total(&self) -> u64 {
         self.send_blocks.total(self.peers_max)
@@ -71,14 +71,14 @@ impl ChannelLimits {
     /// Blocks that the pool for receiving needs.
     #[must_use]
     pub const fn receive_blocks_total(&self) -> u64 {
-        self.receive_blocks.total(self.peers_max)
-            + self.completion_blocks() as u64 * self.peers_max as u64
+        let completion = self.completion_blocks() as u64 * self.peers_max as u64;
+        self.receive_blocks.total(self.peers_max).saturating_add(completion)
     }
 
     /// Nodes that the pool of records needs.
     #[must_use]
     pub const fn nodes_total(&self) -> u64 {
-        self.sent_nodes.total(self.peers_max) + self.range_nodes.total(self.peers_max)
+        self.sent_nodes.total(self.peers_max).saturating_add(self.range_nodes.total(self.peers_max))
     }
 
     /// Slots that the pool of open channels needs.
@@ -237,7 +237,7 @@ impl<'a> Pools<'a> {
 
 /// Blocks that always hold `bytes` of messages with their prefixes, wherever in a block they begin.
 pub(super) const fn blocks_for(bytes: u32) -> u32 {
-    (bytes + 2 * PREFIX_MAX).div_ceil(BLOCK_DATA as u32) + 1
+    bytes.saturating_add(2 * PREFIX_MAX).div_ceil(BLOCK_DATA as u32) + 1
 }
 
 /// The smallest window of a reliable channel: at least 1 KiB wherever in a block it begins.
@@ -260,6 +260,20 @@ mod tests {
         assert!(ChannelLimits::for_peers(1).is_consistent());
         let tight = ChannelLimits { message_reliable_max: 1 << 20, ..ChannelLimits::DEFAULT };
         assert!(!tight.is_consistent());
+    }
+
+    #[test]
+    fn sums_beyond_any_memory_are_refused() {
+        let all = Quota { guaranteed: u32::MAX, shared: u32::MAX, peer_max: u32::MAX };
+        let mut limits = ChannelLimits::for_peers(u32::MAX);
+        limits.sent_nodes = all;
+        limits.range_nodes = all;
+        assert_eq!(limits.nodes_total(), u64::MAX);
+        assert!(!limits.is_consistent());
+        limits.receive_blocks = all;
+        limits.message_reliable_max = u32::MAX;
+        assert_eq!(limits.receive_blocks_total(), u64::MAX);
+        assert!(!limits.is_consistent());
     }
 
     #[test]

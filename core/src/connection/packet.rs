@@ -256,8 +256,10 @@ impl<C: Crypto> Peer<C> {
         if !self.wants_transmit(context, scope) {
             return None;
         }
-        // Each turn sends from a path or settles that it cannot be sent from now.
-        while let Some(index) = self.paths.due(context.now) {
+        // Each turn sends from a path or settles that it cannot be sent from now; but where `out`
+        // is too short for anything, or the clock at its end, a path stays due.
+        for _ in PathIndex::ALL {
+            let Some(index) = self.paths.due(context.now) else { break };
             let written = self.transmit_packet(context, index, Content::Path, out);
             if written.is_some() {
                 return written;

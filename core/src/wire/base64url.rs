@@ -43,10 +43,10 @@ impl fmt::Display for Base64<'_> {
     }
 }
 
-/// Characters that `len` bytes take.
+/// Characters that `len` bytes take (saturating).
 #[must_use]
 pub const fn encoded_len(len: usize) -> usize {
-    len / 3 * 4 + (len % 3 * 4).div_ceil(3)
+    (len / 3).saturating_mul(4).saturating_add((len % 3 * 4).div_ceil(3))
 }
 
 /// Decodes `text` to the front of `out` and returns the number of bytes.

@@ -188,7 +188,7 @@ impl fmt::Display for Response {
 /// What a side tells about itself in its handshake message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandshakeParameters {
-    /// Largest reliable message it takes, in bytes.
+    /// Largest reliable message it takes, in bytes; below 2⁶², as all of these.
     pub reliable_message_len_max: u64,
     /// Largest unreliable message it takes, in bytes.
     pub unreliable_message_len_max: u64,
@@ -251,6 +251,9 @@ impl<'a> InitiationPayload<'a> {
     ///
     /// # Errors
     /// [`Full`].
+    ///
+    /// # Panics
+    /// If a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
     pub fn emit(&self, out: &mut [u8]) -> Result<usize, Full> {
         let mut writer = Writer::new(out);
         writer.session_id(self.session)?;
@@ -302,6 +305,9 @@ impl<'a> ResponsePayload<'a> {
     ///
     /// # Errors
     /// [`Full`].
+    ///
+    /// # Panics
+    /// If a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
         writer.u32(self.instance.0)?;
         self.parameters.emit(writer)?;

@@ -141,6 +141,9 @@ impl AckDelay {
 ///
 /// # Errors
 /// [`Full`] if not even the first range fits; nothing is written then.
+///
+/// # Panics
+/// If numbers lie further apart than [`VARINT_MAX`]; those of packets are below 2⁶².
 pub fn emit_ack<I>(
     writer: &mut Writer<'_>,
     delay: AckDelay,

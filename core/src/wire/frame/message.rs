@@ -58,6 +58,9 @@ impl<'a> UnreliableMessage<'a> {
     ///
     /// # Errors
     /// [`Full`].
+    ///
+    /// # Panics
+    /// If a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
     pub fn emit(&self, writer: &mut Writer<'_>, last: bool) -> Result<(), Full> {
         let start = writer.position();
         self.emit_head(writer, self.data.len(), last)
@@ -70,6 +73,9 @@ impl<'a> UnreliableMessage<'a> {
     ///
     /// # Errors
     /// [`Full`] if the head does not fit; room for the data is not checked.
+    ///
+    /// # Panics
+    /// If `data_len` or a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
     pub fn emit_head(
         &self,
         writer: &mut Writer<'_>,
@@ -163,6 +169,9 @@ impl<'a> ReliableRange<'a> {
     ///
     /// # Errors
     /// [`Full`] if the head does not fit; room for the data is not checked.
+    ///
+    /// # Panics
+    /// If `data_len` or a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
     pub fn emit_head(
         &self,
         writer: &mut Writer<'_>,

@@ -122,6 +122,9 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`Full`].
+    ///
+    /// # Panics
+    /// If a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
         let start = writer.position();
         self.emit_parts(writer).inspect_err(|_| writer.roll_back(start))

@@ -258,7 +258,7 @@ impl<'a> BindPayload<'a> {
     #[must_use]
     pub fn padded_len(&self, payload_offset: usize) -> usize {
         let len = 8 + varint_len(self.token.len() as u64) + self.token.len();
-        len.max(BIND_DATAGRAM_LEN_MIN.saturating_sub(payload_offset + TAG_LEN))
+        len.max(BIND_DATAGRAM_LEN_MIN.saturating_sub(payload_offset).saturating_sub(TAG_LEN))
     }
 
     /// The opened payload.
