@@ -229,6 +229,10 @@ pub const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Clone, Copy, Default)]
@@ -280,5 +284,46 @@ mod tests {
         third.release(&mut share, 4);
         greedy.release(&mut share, 2);
         assert_eq!(share, Share::new(quota));
+    }
+
+    proptest! {
+        /// The model: what each of three peers holds, and the promises of a quota about it.
+        #[test]
+        fn accounts_agree_with_lists_of_items(
+            (guaranteed, shared, beyond) in (0u32..5, 0u32..8, 0u32..8),
+            steps in prop::collection::vec((0usize..3, any::<bool>(), any::<prop::sample::Index>()), 0..200),
+        ) {
+            let quota = Quota { guaranteed, shared, peer_max: guaranteed + beyond };
+            let mut items = std::vec![Thing::default(); quota.total(3) as usize];
+            let (mut free, mut share) = (FreeList::new(), Share::new(quota));
+            let mut accounts = [Account::new(); 3];
+            let mut held: [Vec<u32>; 3] = Default::default();
+            for (peer, give, which) in steps {
+                let borrowed = |held: &[Vec<u32>; 3]| {
+                    held.iter().map(|h| (h.len() as u32).saturating_sub(guaranteed)).sum::<u32>()
+                };
+                let mine = held[peer].len() as u32;
+                let allowed = mine < quota.peer_max && (mine < guaranteed || borrowed(&held) < shared);
+                let mut metered = Metered {
+                    pool: &mut Pool::new(&mut items, &mut free),
+                    account: &mut accounts[peer],
+                    share: &mut share,
+                };
+                prop_assert_eq!(metered.account.available(metered.share) > 0, allowed);
+                if give && mine > 0 {
+                    let index = held[peer].swap_remove(which.index(mine as usize));
+                    metered.give(index);
+                } else {
+                    let taken = metered.take();
+                    prop_assert_eq!(taken.is_some(), allowed);
+                    if let Some(index) = taken {
+                        prop_assert!(held.iter().flatten().all(|&other| other != index));
+                        held[peer].push(index);
+                    }
+                }
+                prop_assert_eq!(share.left, shared - borrowed(&held));
+                prop_assert_eq!(free.taken() as usize, held.iter().flatten().count());
+            }
+        }
     }
 }
