@@ -21,6 +21,8 @@ pub struct World<C: Crypto> {
     ids: [PeerId; 2],
     relay: Control<C, Memory>,
     heard: Heard,
+    /// Where messages are copied to, as an application would.
+    message: Box<[u8; MESSAGE_MAX]>,
 }
 
 /// What the second player has heard.
@@ -70,7 +72,8 @@ impl<C: Crypto> World<C> {
             player
         });
         let ids = [players[0].peer_id(), players[1].peer_id()];
-        let mut world = Self { now, players, ids, relay, heard: Heard::default() };
+        let (heard, message) = (Heard::default(), Box::new([0; MESSAGE_MAX]));
+        let mut world = Self { now, players, ids, relay, heard, message };
         world.connect();
         world
     }
@@ -163,7 +166,7 @@ impl<C: Crypto> World<C> {
         for player in &mut self.players {
             while let Some(event) = player.poll_event() {
                 any = true;
-                self.heard.note(&event);
+                self.heard.note(&event, &mut self.message);
             }
         }
         any
@@ -190,12 +193,11 @@ impl<C: Crypto> World<C> {
 }
 
 impl Heard {
-    fn note(&mut self, event: &Event<'_>) {
+    fn note(&mut self, event: &Event<'_>, message: &mut [u8; MESSAGE_MAX]) {
         if let Event::Message { payload, .. } = event {
-            let mut message = [0; MESSAGE_MAX];
             self.messages += 1;
-            self.bytes += payload.copy_to(&mut message) as u64;
-            core::hint::black_box(&message);
+            self.bytes += payload.copy_to(message) as u64;
+            core::hint::black_box(message);
         }
         if let Event::ChannelOpened { .. } = event {
             self.opened += 1;
