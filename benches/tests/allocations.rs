@@ -145,11 +145,14 @@ impl Players {
     fn frame(&mut self) {
         let Self { nets, heard, .. } = self;
         for net in nets {
-            net.run_callbacks(|_, event| match event {
-                Event::Message { channel, .. } if channel == UNRELIABLE.0 => heard.unreliable += 1,
-                Event::Message { .. } => heard.reliable += 1,
-                Event::ChannelOpened { .. } => heard.opened += 1,
-                _ => {}
+            net.run_callbacks(|_, event| {
+                if let Event::Message { channel, .. } = event {
+                    let unreliable = channel == UNRELIABLE.0;
+                    *(if unreliable { &mut heard.unreliable } else { &mut heard.reliable }) += 1;
+                }
+                if let Event::ChannelOpened { .. } = event {
+                    heard.opened += 1;
+                }
             });
             net.flush();
             // Leaves the processor to the relay.
