@@ -88,13 +88,13 @@ fn providers_agree() {
 }
 
 proptest! {
-    /// Lengths around the 192 and 256 bytes at which the pure provider asks for more keystream.
+    /// Lengths around the 128, 192 and 256 bytes at which the pure provider begins another group.
     #[test]
     fn providers_agree_on_anything(
         secret: [u8; 32],
         nonce: u64,
         ad in vec(any::<u8>(), 0..40),
-        text in vec(any::<u8>(), 0..800),
+        text in vec(any::<u8>(), 0..1300),
         changed: u16,
     ) {
         let secret = Secret(secret);
@@ -117,6 +117,41 @@ proptest! {
             prop_assert_eq!(Pure::<Seeded>::open(&opener, nonce, &ad, &mut by_ring), Ok(()));
             prop_assert_eq!(&by_ring[..text.len()], &text[..]);
         }
+    }
+}
+
+/// Around every number of blocks that is a group for one of the pure provider's back ends, with
+/// associated data of none, of part of a block, and of more than the hash takes at once.
+#[test]
+fn providers_agree_at_every_length() {
+    let (ad, secret) = ([0x5a; 70], Secret([6; 32]));
+    for suite in SUITES {
+        let (ring, pure) =
+            (Ring::<Seeded>::seal_key(suite, &secret), Pure::<Seeded>::seal_key(suite, &secret));
+        for ad in [0, 12, 16, 70].map(|len| &ad[..len]) {
+            for len in 0..=300 {
+                let mut by_ring = vec![0xa5; len + TAG_LEN];
+                let mut by_pure = by_ring.clone();
+                Ring::<Seeded>::seal(&ring, u64::MAX, ad, &mut by_ring);
+                Pure::<Seeded>::seal(&pure, u64::MAX, ad, &mut by_pure);
+                assert_eq!(by_ring, by_pure, "{suite:?}, {len} bytes, {} before", ad.len());
+            }
+        }
+    }
+}
+
+/// The pure provider leaves no plaintext that it does not vouch for.
+#[test]
+fn what_does_not_open_is_not_decrypted() {
+    for suite in SUITES {
+        let secret = Secret([8; 32]);
+        let plain = [0x77; 400];
+        let mut sealed = [&plain[..], &[0; TAG_LEN]].concat();
+        Pure::<Seeded>::seal(&Pure::<Seeded>::seal_key(suite, &secret), 1, b"", &mut sealed);
+        sealed[400] ^= 1;
+        let key = Pure::<Seeded>::open_key(suite, &secret);
+        assert_eq!(Pure::<Seeded>::open(&key, 1, b"", &mut sealed), Err(OpenError));
+        assert!(sealed.windows(8).all(|bytes| bytes != &plain[..8]));
     }
 }
 

@@ -7,6 +7,7 @@
 use chacha20::cipher::{Block, KeyIvInit as _, StreamCipherCore as _};
 use chacha20::variants::Ietf;
 use chacha20::{ChaChaCore, R20};
+use subtle::ConstantTimeEq as _;
 use waylane_core::crypto::{OpenError, Secret};
 
 use super::poly1305::Poly1305;
@@ -35,13 +36,12 @@ impl ChaChaPoly {
         tag: [u8; 16],
     ) -> Result<(), OpenError> {
         let (mut stream, mac) = self.start(nonce, text.len());
-        let difference = authenticate(mac, ad, text) ^ u128::from_le_bytes(tag);
-        // All bits are compared at once, and only the outcome is looked at.
-        if core::hint::black_box(difference) != 0 {
-            return Err(OpenError);
+        if authenticate(mac, ad, text).ct_eq(&u128::from_le_bytes(tag)).into() {
+            stream.apply(text);
+            Ok(())
+        } else {
+            Err(OpenError)
         }
-        stream.apply(text);
-        Ok(())
     }
 
     fn start(&self, nonce: [u8; 12], len: usize) -> (Stream, Poly1305) {

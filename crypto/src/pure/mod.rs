@@ -1,12 +1,12 @@
 //! The provider in Rust alone: no system, no allocator.
 
+mod aes_gcm;
 mod chacha_poly;
 mod poly1305;
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
+use aes_gcm::AesGcm;
 use chacha_poly::ChaChaPoly;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use waylane_core::crypto::{Crypto, OpenError, Secret, Suite, Suites, TAG_LEN};
 use waylane_core::id::PublicKey;
@@ -77,10 +77,7 @@ impl<R: Random> Crypto for Pure<R> {
             .expect("a buffer to seal has room for the tag");
         let nonce = nonce::layout(key.suite(), nonce);
         *tag_out = match &key.0 {
-            Cipher::AesGcm(cipher) => cipher
-                .encrypt_inout_detached(&nonce.into(), ad, text.into())
-                .expect("datagrams are far below the cipher's limit")
-                .into(),
+            Cipher::AesGcm(cipher) => cipher.seal(nonce, ad, text),
             Cipher::ChaChaPoly(cipher) => cipher.seal(nonce, ad, text),
         };
     }
@@ -89,9 +86,7 @@ impl<R: Random> Crypto for Pure<R> {
         let (text, tag) = buffer.split_last_chunk_mut::<TAG_LEN>().ok_or(OpenError)?;
         let nonce = nonce::layout(key.suite(), nonce);
         match &key.0 {
-            Cipher::AesGcm(cipher) => cipher
-                .decrypt_inout_detached(&nonce.into(), ad, text.into(), &(*tag).into())
-                .map_err(|_| OpenError),
+            Cipher::AesGcm(cipher) => cipher.open(nonce, ad, text, *tag),
             Cipher::ChaChaPoly(cipher) => cipher.open(nonce, ad, text, *tag),
         }
     }
@@ -102,14 +97,14 @@ pub struct Key(Cipher);
 
 #[expect(clippy::large_enum_variant, reason = "kept inline: there is no allocator to box it")]
 enum Cipher {
-    AesGcm(Aes256Gcm),
+    AesGcm(AesGcm),
     ChaChaPoly(ChaChaPoly),
 }
 
 impl Key {
     fn new(suite: Suite, key: &Secret) -> Self {
         Self(match suite {
-            Suite::AesGcm => Cipher::AesGcm(Aes256Gcm::new((&key.0).into())),
+            Suite::AesGcm => Cipher::AesGcm(AesGcm::new(key)),
             Suite::ChaChaPoly => Cipher::ChaChaPoly(ChaChaPoly::new(key)),
         })
     }
