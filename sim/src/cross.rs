@@ -41,6 +41,7 @@ pub(crate) struct Cubic {
     round: Round,
     deadline: Instant,
     backoff: u32,
+    ended: bool,
 }
 
 /// The least round trips of this round and the last, for leaving slow start.
@@ -75,12 +76,13 @@ impl Cubic {
             round: Round { end: 0, last: Duration::MAX, this: Duration::MAX, samples: 0 },
             deadline: Instant::FAR,
             backoff: 0,
+            ended: false,
         }
     }
 
     /// The number of the next packet, if one may leave now.
     pub(crate) fn send(&mut self, now: Instant) -> Option<u64> {
-        if self.flying.len() as f64 >= self.window.max(1.0).floor() {
+        if self.ended || self.flying.len() as f64 >= self.window.max(1.0).floor() {
             return None;
         }
         let number = self.next;
@@ -89,6 +91,11 @@ impl Cubic {
         self.counters.sent += 1;
         self.deadline = now + self.timeout();
         Some(number)
+    }
+
+    /// Nothing more is sent.
+    pub(crate) const fn end(&mut self) {
+        self.ended = true;
     }
 
     /// When to call [`Cubic::on_timeout`].

@@ -24,6 +24,7 @@ mod player;
 mod queue;
 mod random;
 mod relay;
+pub mod scenario;
 mod trace;
 pub mod workload;
 mod world;

@@ -131,7 +131,7 @@ fn measure(
     world.run_for(Duration::from_secs(2));
     let (journal, sending) = (journal.borrow(), sending.borrow());
     let unreliable = journal.latencies(ChannelId(0));
-    let unreliable_sent = sending.sent.get(&ChannelId(0)).copied().unwrap_or_default();
+    let unreliable_sent = sending.sent_on(ChannelId(0));
     let mut trouble = journal.trouble.clone();
     trouble.extend(sending.trouble.iter().cloned());
     let mut reliable = journal.on(ChannelId(1)).filter(|arrived| arrived.from == from).zip(0..);

@@ -58,7 +58,7 @@ pub fn game(seed: u64, path: &Path, duration: Duration, pace: Pace) -> GameRepor
         unreliable.pool(&journal.latencies(ChannelId(0)));
         reliable.pool(&journal.latencies(ChannelId(1)));
         for channel in [0, 1] {
-            sent[channel] += journal.sent.get(&ChannelId(channel as u8)).copied().unwrap_or(0);
+            sent[channel] += journal.sent_on(ChannelId(channel as u8));
         }
         sent_bytes += journal.sent_bytes.values().sum::<u64>();
         trouble.extend(journal.trouble.iter().cloned());

@@ -70,10 +70,14 @@ pub struct Arrived {
 pub struct Journal {
     /// What has arrived, in order.
     pub arrived: Vec<Arrived>,
-    /// Messages sent on each channel.
-    pub sent: BTreeMap<ChannelId, u64>,
+    /// Messages sent to each peer on each channel.
+    pub sent: BTreeMap<(PeerId, ChannelId), u64>,
     /// Their bytes.
-    pub sent_bytes: BTreeMap<ChannelId, u64>,
+    pub sent_bytes: BTreeMap<(PeerId, ChannelId), u64>,
+    /// How much has arrived from each peer on each channel.
+    arrived_count: BTreeMap<(PeerId, ChannelId), u64>,
+    /// The latest route to tell others, until somebody takes it.
+    pub route: Option<String>,
     /// Messages of a steady flow for which there was no room.
     pub refused: u64,
     /// What must not happen.
@@ -98,6 +102,18 @@ impl Journal {
         arrived.map(|arrived| arrived.size as u64).sum()
     }
 
+    /// How many messages have arrived from a peer on a channel.
+    #[must_use]
+    pub fn arrived_on(&self, from: PeerId, channel: ChannelId) -> u64 {
+        self.arrived_count.get(&(from, channel)).copied().unwrap_or_default()
+    }
+
+    /// How many messages were sent on a channel, to whomever.
+    #[must_use]
+    pub fn sent_on(&self, channel: ChannelId) -> u64 {
+        self.sent.iter().filter(|((_, on), _)| *on == channel).map(|(_, sent)| sent).sum()
+    }
+
     /// What has arrived on a channel.
     pub fn on(&self, channel: ChannelId) -> impl Iterator<Item = &Arrived> {
         self.arrived.iter().filter(move |arrived| arrived.channel == channel)
@@ -108,10 +124,13 @@ impl Journal {
             let (from, channel, size) = (*from, *channel, data.len());
             match read(data) {
                 Some((sent, number)) => {
+                    *self.arrived_count.entry((from, channel)).or_default() += 1;
                     self.arrived.push(Arrived { from, channel, number, size, sent, at: now });
                 }
                 None => self.trouble.push(format!("{now:?}: {size} bytes are not whole")),
             }
+        } else if let Heard::RouteUpdate(route) = heard {
+            self.route = Some(route.to_string());
         } else if matches!(heard, Heard::PeerDisconnected(..) | Heard::ChannelClosed(..)) {
             self.trouble.push(format!("{now:?}: {heard:?}"));
         }
@@ -187,8 +206,9 @@ impl Playing {
         match hand.endpoint.send_message(self.flow.to, self.flow.channel, &self.message) {
             Ok(()) => {
                 self.number += 1;
-                *journal.sent.entry(self.flow.channel).or_default() += 1;
-                *journal.sent_bytes.entry(self.flow.channel).or_default() += size as u64;
+                let key = (self.flow.to, self.flow.channel);
+                *journal.sent.entry(key).or_default() += 1;
+                *journal.sent_bytes.entry(key).or_default() += size as u64;
                 true
             }
             Err(SendError::Full { .. }) => false,

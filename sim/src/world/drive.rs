@@ -7,7 +7,7 @@ use waylane_core::channel::Scope;
 use waylane_core::time::Instant;
 
 use super::{DATAGRAMS_AT_ONCE, Happening, PlayerNo, RelayNo, Way, World};
-use crate::player::{Driving, Hand, Heard};
+use crate::player::{Driving, Endpoint, Hand, Heard};
 
 impl World {
     pub(super) fn begin_driving(&mut self, number: PlayerNo) {
@@ -20,6 +20,7 @@ impl World {
         match player.setup.driving {
             Driving::Events => {
                 self.drain_socket(number);
+                self.expire(number);
                 self.pump(number);
             }
             Driving::Frames(period) => {
@@ -40,6 +41,10 @@ impl World {
                     self.run_app(number);
                 }
                 self.pump(number);
+                // What was due is done; a deadline that stays where it was would turn for ever.
+                let next =
+                    self.players[number.0].endpoint.as_ref().and_then(Endpoint::poll_timeout);
+                self.overdue += u64::from(next.is_some_and(|(at, _)| at < self.now));
             }
             Driving::Frames(period) => {
                 self.frame(number);

@@ -77,6 +77,13 @@ impl World {
         })
     }
 
+    /// How often an endpoint that had just been woken and done what was due named a deadline
+    /// already past.
+    #[must_use]
+    pub const fn overdue(&self) -> u64 {
+        self.overdue
+    }
+
     /// What a flow of cross traffic has done.
     #[must_use]
     pub fn cross_counters(&self, flow: CrossNo) -> CrossCounters {

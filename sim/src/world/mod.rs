@@ -76,6 +76,7 @@ pub struct World {
     tap: Option<Tap>,
     strays: Vec<(SocketAddr, Vec<u8>)>,
     spins: u32,
+    overdue: u64,
     buffer: Vec<u8>,
 }
 
@@ -95,6 +96,7 @@ impl World {
             tap: None,
             strays: Vec::new(),
             spins: 0,
+            overdue: 0,
             buffer: vec![0; DATAGRAMS_AT_ONCE * 1472],
         }
     }
@@ -195,6 +197,11 @@ impl World {
         self.cross.push(Cross { flow, player, relay, way, returns, planned_at });
         self.queue.plan(planned_at, Happening::CrossWakes { flow: number });
         number
+    }
+
+    /// Lets a flow of cross traffic send nothing more.
+    pub fn end_cross_flow(&mut self, flow: CrossNo) {
+        self.cross[flow.0].flow.end();
     }
 
     /// Lets `tap` see every datagram that a player sends or receives.

@@ -1,0 +1,50 @@
+//! Scenarios from seeds, which must keep every promise, and show the same each time.
+
+use waylane_sim::scenario::{Outcome, Scenario};
+
+/// How many seeds: a few seconds' worth; `WAYLANE_SCENARIOS` says otherwise, and
+/// `WAYLANE_SCENARIOS_FROM` where to begin.
+const COUNT: u64 = 100;
+
+#[test]
+fn random_scenarios_keep_every_promise() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let from: u64 = number("WAYLANE_SCENARIOS_FROM").unwrap_or(0);
+    let count = number("WAYLANE_SCENARIOS").unwrap_or(COUNT);
+    let mut bad = Vec::new();
+    for seed in from..from + count {
+        let outcome = Scenario::random(seed).run();
+        if !outcome.broken.is_empty() {
+            bad.push(format!("{}: {:#?}", Outcome::replay(seed), outcome.broken));
+        }
+    }
+    assert!(bad.is_empty(), "{} of {count}, from {from} on:\n{}", bad.len(), bad.join("\n"));
+}
+
+#[test]
+fn a_scenario_shows_the_same_each_time() {
+    for seed in 0..5 {
+        let scenario = Scenario::random(seed);
+        let (one, other) = (scenario.run(), scenario.run());
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+        let read: Scenario = scenario.to_string().parse().unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(read.run().trace, one.trace, "seed {seed}, written and read");
+        assert_ne!(Scenario { seed: seed + 1, ..scenario }.run().trace, one.trace);
+    }
+}
+
+#[test]
+fn what_does_not_hold_is_said() {
+    let slow: Scenario = r#"
+        duration = "1s"
+        settle = "1s"
+        link = { delay = "10ms", rate = "100k", loss = 5 }
+        player = [{}, {}]
+        send = [{ from = 0, to = 1, reliable = true, size = 100000, count = 1 }]
+    "#
+    .parse()
+    .unwrap_or_else(|why| panic!("{why}"));
+    let broken = slow.run().broken;
+    assert!(broken.iter().any(|why| why.contains("0 of 1 reliable messages")), "{broken:?}");
+    assert!(broken.iter().any(|why| why.contains("at rest holds")), "{broken:?}");
+}
