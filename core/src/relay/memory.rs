@@ -20,7 +20,7 @@ impl RelayLimits {
     /// Index buckets for this many sessions: twice as many places as sessions.
     #[must_use]
     pub const fn index_buckets(&self) -> usize {
-        (self.sessions as usize * 2).div_ceil(BUCKET)
+        (self.sessions as usize).saturating_mul(2).div_ceil(BUCKET)
     }
 
     /// Whether both numbers are in their ranges.
