@@ -13,13 +13,9 @@ use crate::{Failure, bare, benches, demo, fuzz, loom, metadata, targets, tidy};
 /// # Errors
 /// Names the steps that failed.
 pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
-    let named = |step: &&Step| words.iter().any(|word| step.name.contains(word));
-    let asked: Vec<&'static Step> = if words.is_empty() {
-        STEPS.iter().collect()
-    } else {
-        STEPS.iter().chain(&ON_REQUEST).filter(named).collect()
-    };
-    let done: Vec<Done> = asked.into_iter().map(|step| perform(step, root)).collect();
+    let named =
+        |step: &&Step| words.is_empty() || words.iter().any(|word| step.name.contains(word));
+    let done: Vec<Done> = STEPS.iter().filter(named).map(|step| perform(step, root)).collect();
     if done.is_empty() {
         return Err(format!("no step has any of these words in its name: {}", words.join(" ")));
     }
@@ -65,7 +61,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 18] = [
+static STEPS: [Step; 23] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -84,11 +80,6 @@ static STEPS: [Step; 18] = [
     Step { name: "machines: install", run: targets::install },
     Step { name: "machines: Cortex-M4", run: targets::freestanding_board },
     Step { name: "machines: wasm", run: targets::freestanding_web },
-];
-
-/// Steps that run only when asked for, `cargo xtask ci machines`: their whole course has not been
-/// seen to pass in one run yet, and slow emulators must not hold up everything else.
-static ON_REQUEST: [Step; 5] = [
     Step { name: "machines: big-endian", run: targets::tests_big_endian },
     Step { name: "machines: 32-bit ARM", run: targets::tests_32_bit },
     Step { name: "machines: 64-bit ARM", run: targets::tests_arm_64 },
