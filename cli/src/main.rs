@@ -1,4 +1,4 @@
-//! The waylane command: a relay, two people talking through it, and a demonstration.
+//! The waylane command: a relay, two people talking through it, a demonstration, a simulator.
 
 mod chat;
 mod demo;
@@ -6,6 +6,7 @@ mod input;
 mod key;
 mod link;
 mod relay;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Command {
     Join(chat::JoinOptions),
     /// Run a relay and two players on this machine, and show what they see.
     Demo(demo::Options),
+    /// Try Waylane out in a simulated network: in virtual time, the same each time.
+    Sim(sim::Options),
     /// The demo's relay.
     #[command(hide = true)]
     DemoRelay,
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Host(options) => chat::host(options),
         Command::Join(options) => chat::join(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Sim(options) => sim::run(&options).map_err(|why| why.to_string()),
         Command::DemoRelay => demo::relay::run(),
         Command::DemoPlayer(options) => demo::player::run(&options),
     };
@@ -60,7 +64,14 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn the_options_of_all_commands_fit_together() {
+        Arguments::command().debug_assert();
+    }
 
     #[test]
     fn an_entry_may_begin_with_a_hyphen() {

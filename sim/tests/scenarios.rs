@@ -34,6 +34,20 @@ fn a_scenario_shows_the_same_each_time() {
 }
 
 #[test]
+fn the_examples_keep_every_promise() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).expect("the examples are there").flatten() {
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        let scenario: Scenario = text.parse().unwrap_or_else(|why| panic!("{entry:?}: {why}"));
+        let broken = scenario.run().broken;
+        assert!(broken.is_empty(), "{entry:?}: {broken:?}");
+        found += 1;
+    }
+    assert!(found > 0);
+}
+
+#[test]
 fn what_does_not_hold_is_said() {
     let slow: Scenario = r#"
         duration = "1s"

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use waylane_core::time::Instant;
+
 use super::Scenario;
 use crate::link::Traffic;
 use crate::workload::{Arrived, Samples};
@@ -13,6 +15,8 @@ pub struct Outcome {
     pub seed: u64,
     /// The fingerprint of every datagram and every moment at which something happened.
     pub trace: u64,
+    /// When sending began, on the world's clock.
+    pub starts: Instant,
     /// One for each `send`, in its order.
     pub flows: Vec<FlowOutcome>,
     /// Both directions between each player and each relay.

@@ -312,6 +312,7 @@ impl<'a> Running<'a> {
         Outcome {
             seed: self.scenario.seed,
             trace: self.world.trace(),
+            starts: self.starts,
             flows,
             legs: self.traffic(),
             samples: core::mem::take(&mut self.samples),

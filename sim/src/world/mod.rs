@@ -52,6 +52,8 @@ pub struct Sight<'a> {
     pub player: PlayerNo,
     /// Sent or received.
     pub way: Way,
+    /// The player's address at that moment.
+    pub address: SocketAddr,
     /// The other end as the player sees it.
     pub other: SocketAddr,
     /// The datagram.

@@ -10,10 +10,10 @@ use crate::player::Family;
 impl World {
     pub(super) fn player_sends(&mut self, number: PlayerNo, to: SocketAddr, bytes: &[u8]) {
         assert!(bytes.len() <= 1472, "a datagram of {} bytes", bytes.len());
-        self.see(number, Way::Up, to, bytes);
         if self.players[number.0].has_nat_forgotten(self.now) {
             self.rebind(number);
         }
+        self.see(number, Way::Up, to, bytes);
         let player = &mut self.players[number.0];
         player.sent_at = self.now;
         let relay =
@@ -92,7 +92,8 @@ impl World {
 
     pub(super) fn see(&mut self, player: PlayerNo, way: Way, other: SocketAddr, bytes: &[u8]) {
         if let Some(tap) = &mut self.tap {
-            tap(&Sight { now: self.now, player, way, other, bytes });
+            let address = self.players[player.0].address;
+            tap(&Sight { now: self.now, player, way, address, other, bytes });
         }
     }
 
