@@ -15,7 +15,9 @@ use waylane_core::pool::Quota;
 use waylane_core::protection::{
     ControlWindow, PacketWindow, SEAL_LIMIT, UPDATE_INTERVAL, UPDATE_PACKETS,
 };
-use waylane_core::recovery::{INITIAL_WINDOW, MAX_ACK_DELAY, MAX_PATHS, MAX_RANGES, MIN_WINDOW};
+use waylane_core::recovery::{
+    INITIAL_WINDOW, MAX_ACK_DELAY, MAX_PATHS, MAX_RANGES, PATIENT_ACK_DELAY,
+};
 use waylane_core::relay::{
     HotEntry, IndexBucket, Pending, RelayConfig, RelayLimits, SESSION_BYTES, Session,
 };
@@ -275,8 +277,8 @@ fn constants() -> Vec<(&'static str, u64)> {
         ("PacketWindow::SIZE", PacketWindow::SIZE),
         ("ControlWindow::SIZE", ControlWindow::SIZE),
         ("INITIAL_WINDOW", INITIAL_WINDOW),
-        ("MIN_WINDOW", MIN_WINDOW),
         ("MAX_ACK_DELAY", MAX_ACK_DELAY.as_millis() as u64),
+        ("PATIENT_ACK_DELAY", PATIENT_ACK_DELAY.as_millis() as u64),
         ("UPDATE_PACKETS", UPDATE_PACKETS),
         ("UPDATE_INTERVAL", UPDATE_INTERVAL.as_secs()),
         ("SEAL_LIMIT", SEAL_LIMIT),

@@ -9,8 +9,8 @@ use core::time::Duration;
 use proptest::prelude::*;
 use waylane_core::id::PacketNumber;
 use waylane_core::recovery::{
-    AckError, ControllerKind, EndDelay, Fixed, FrameList, MAX_PATHS, MIN_WINDOW, NewPacket,
-    Outcome, PathIndex, Recovery, SentFree, SentPacket, SentPool, SentSlot, TimeoutAction,
+    AckError, ControllerKind, EndDelay, Fixed, FrameList, INITIAL_WINDOW, MAX_PATHS, NewPacket,
+    Outcome, PathIndex, Recovery, Room, SentFree, SentPacket, SentPool, SentSlot, TimeoutAction,
 };
 use waylane_core::time::Instant;
 
@@ -59,6 +59,10 @@ impl World {
         self.recovery.on_ack(self.now, ranges, delay, &mut pool, &mut |outcome, packet| {
             fates.push((outcome, packet));
         })
+    }
+
+    fn is_open(&mut self, path: PathIndex, size: u16) -> bool {
+        self.recovery.room(self.now, path, size) == Room::Open
     }
 
     /// Jumps to the next time-out and lets it happen.
@@ -114,7 +118,7 @@ fn warmed() -> World {
 
 #[test]
 fn a_connections_share_is_small() {
-    assert!(size_of::<Recovery>() <= 1200, "{}", size_of::<Recovery>());
+    assert!(size_of::<Recovery>() <= 2300, "{}", size_of::<Recovery>());
 }
 
 #[test]
@@ -136,18 +140,16 @@ fn packets_come_back_with_what_they_carried() {
 }
 
 #[test]
-fn three_later_packets_make_a_loss_and_a_halved_window() {
+fn three_later_packets_make_a_loss() {
     let mut world = warmed();
     for _ in 0..4 {
         world.send(A);
     }
-    let window = world.recovery.window(A);
     world.wait(100);
     world.ack(&[(31, 32)]).unwrap();
     assert_eq!(world.fates(), acked([31, 32]));
     world.ack(&[(31, 33)]).unwrap();
     assert_eq!(world.fates(), [acked([33]), lost([30])].concat());
-    assert_eq!(world.recovery.window(A), window / 2);
     assert_eq!(world.recovery.bytes_in_flight(A), 0);
     assert_eq!(world.recovery.poll_timeout(), None);
     assert_eq!(world.recovery.stats().packets_lost, 1);
@@ -225,14 +227,14 @@ fn the_window_holds_data_back_but_not_probes() {
     let mut world =
         World::new(ControllerKind::Fixed(Fixed { window: 2 * u64::from(SIZE), rate: None }));
     world.send(A);
-    assert!(world.recovery.can_send(A, SIZE));
+    assert!(world.is_open(A, SIZE));
     world.send(A);
-    assert!(!world.recovery.can_send(A, 1));
-    assert!(world.recovery.can_send(B, SIZE), "each path has its own window");
+    assert!(!world.is_open(A, 1));
+    assert!(world.is_open(B, SIZE), "each path has its own window");
     assert_eq!(world.time_out(), TimeoutAction::Probe { path: A, count: 1 });
-    assert!(world.recovery.can_send(A, SIZE));
+    assert!(world.is_open(A, SIZE));
     world.send(A);
-    assert!(!world.recovery.can_send(A, 1), "one probe was owed, one has left");
+    assert!(!world.is_open(A, 1), "one probe was owed, one has left");
 }
 
 #[test]
@@ -345,37 +347,6 @@ fn a_guess_serves_until_the_first_sample() {
 }
 
 #[test]
-fn losing_everything_for_long_is_persistent_congestion() {
-    let mut world = warmed();
-    assert!(world.recovery.window(A) > 2 * MIN_WINDOW);
-    for _ in 0..20 {
-        world.send(A);
-        world.wait(100);
-    }
-    world.send(A);
-    world.wait(100);
-    world.ack(&[(50, 50)]).unwrap();
-    assert_eq!(world.fates(), [acked([50]), lost(30..50)].concat());
-    let first_step = u64::from(SIZE);
-    assert_eq!(world.recovery.window(A), MIN_WINDOW + first_step, "slow start with packet 50");
-}
-
-#[test]
-fn losing_as_much_with_something_between_is_not() {
-    let mut world = warmed();
-    let window = world.recovery.window(A);
-    for _ in 0..20 {
-        world.send(A);
-        world.wait(30);
-    }
-    world.send(A);
-    world.wait(100);
-    world.ack(&[(50, 50), (45, 45), (40, 40), (35, 35)]).unwrap();
-    assert_eq!(world.recovery.stats().packets_lost, 17);
-    assert_eq!(world.recovery.window(A), window / 2);
-}
-
-#[test]
 fn the_oldest_packet_of_a_path_is_found_for_probes() {
     let mut world = World::new(ControllerKind::default());
     world.send(A);
@@ -450,7 +421,7 @@ impl Model {
         for path in PathIndex::ALL {
             let sizes = self.outstanding.iter().filter(|e| e.1 == path).map(|e| u64::from(e.2));
             assert_eq!(world.recovery.bytes_in_flight(path), sizes.sum::<u64>());
-            assert!(world.recovery.window(path) >= MIN_WINDOW);
+            assert!(world.recovery.window(path) >= INITIAL_WINDOW);
         }
         assert_eq!(world.used(), self.outstanding.len());
         assert_eq!(world.recovery.poll_timeout().is_none(), self.outstanding.is_empty());

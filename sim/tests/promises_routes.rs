@@ -42,7 +42,7 @@ fn two_relays(seed: u64, link: Link) -> World {
 
 /// Runs a reliable stream each way and `during` in its middle; every message must come in order.
 fn stream_through(world: &mut World, during: impl FnOnce(&mut World)) {
-    const COUNT: u64 = 1500;
+    const COUNT: u64 = 4000;
     let (to_b, to_a): (Shared, Shared) = Default::default();
     let (out_a, out_b) = (Stream { seed: 1, largest: 3000 }, Stream { seed: 2, largest: 3000 });
     let (id_a, id_b) = (world.id(A), world.id(B));
@@ -85,6 +85,7 @@ fn update_peer_to_a_second_relay_in_the_middle_of_a_stream_loses_and_reorders_no
     for (seed, link) in [(1, Link::delayed(ms(40))), (2, Link::rough(ms(40), 0.05, 0.02))] {
         let mut world = two_relays(seed, link);
         stream_through(&mut world, |world| home_moves(world, B, Some(A)));
+        world.run_for(secs(1));
         let datagrams = |world: &World| world.traffic(B, R2, Way::Down).datagrams;
         let before = datagrams(&world);
         for _ in 0..60 {

@@ -17,6 +17,7 @@ impl Channels {
             next = node.next;
             if node.kind == NodeKind::Sent {
                 pools.slots[u32::from(node.slot)].send.unlink(&mut pools.nodes, index);
+                self.repeats.forget(node.slot, node.start, node.end());
             }
             self.give_sent(pools, index);
             match node.kind {
@@ -24,6 +25,7 @@ impl Channels {
                     self.release_sent(pools, node.slot);
                     self.check_drained(pools, node.slot);
                 }
+                NodeKind::Repeat => self.on_repeat_acked(pools, &node),
                 NodeKind::Close => {
                     if let Some(slot) = self.slot_in_state(pools, &node, |s| s == State::Closing) {
                         self.finish_close(pools, slot);
@@ -71,7 +73,7 @@ impl Channels {
                         self.relist(pools, slot);
                     }
                 }
-                NodeKind::Sent | NodeKind::Detached | NodeKind::Lost => {}
+                NodeKind::Sent | NodeKind::Detached | NodeKind::Lost | NodeKind::Repeat => {}
             }
         }
     }
@@ -90,7 +92,7 @@ impl Channels {
         self.relist(pools, slot);
     }
 
-    fn give_sent(&mut self, pools: &mut Pools<'_>, index: u32) {
+    pub(super) fn give_sent(&mut self, pools: &mut Pools<'_>, index: u32) {
         Metered {
             pool: &mut pools.nodes,
             account: &mut self.accounts.sent,
@@ -100,7 +102,7 @@ impl Channels {
     }
 
     /// The slot of the channel that a control frame was about, if it is still that incarnation's.
-    fn slot_in_state(
+    pub(super) fn slot_in_state(
         &self,
         pools: &Pools<'_>,
         node: &Node,

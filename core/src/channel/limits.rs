@@ -30,7 +30,7 @@ pub struct ChannelLimits {
 }
 
 impl ChannelLimits {
-    /// 64 peers, messages to 256 KiB (64 KiB unreliable), about 4 MiB shared each way and 2 MiB
+    /// 64 peers, messages to 256 KiB (64 KiB unreliable), about 8 MiB shared each way and 4 MiB
     /// per peer at most.
     pub const DEFAULT: Self = Self::for_peers(64);
 
@@ -44,15 +44,15 @@ impl ChannelLimits {
             message_unreliable_max: 64 * 1024,
             send_blocks: Quota {
                 guaranteed: blocks_for(reliable) + 4,
-                shared: 8192,
-                peer_max: 4096,
+                shared: 16384,
+                peer_max: 8192,
             },
-            receive_blocks: Quota { guaranteed: 8 * WINDOW_MIN, shared: 8192, peer_max: 4096 },
+            receive_blocks: Quota { guaranteed: 8 * WINDOW_MIN, shared: 16384, peer_max: 8192 },
             sent_nodes: Quota { guaranteed: 128, shared: 16384, peer_max: 8192 },
             range_nodes: Quota { guaranteed: 16, shared: 4096, peer_max: 2048 },
             slots: Quota { guaranteed: 4, shared: 1024, peer_max: 256 },
             window_initial: blocks_for(64 * 1024),
-            window_max: 4096,
+            window_max: 8192,
         }
     }
 

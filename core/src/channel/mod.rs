@@ -18,6 +18,7 @@ mod node;
 mod reassembly;
 mod receive;
 mod receive_frame;
+mod repeat;
 mod send;
 mod slot;
 #[cfg(test)]
@@ -31,11 +32,12 @@ pub use limits::{ChannelLimits, PoolMemory, PoolState, PoolUsage, Pools};
 pub use node::Node;
 pub use receive_frame::Accepted;
 pub use slot::ChannelSlot;
-pub use write::{Scope, Written};
+pub use write::{Allowed, Permit, Scope, Written};
 
 use crate::id::{ChannelId, Incarnation, Reliability};
 use crate::pool::Account;
 use reassembly::Reassembly;
+use repeat::Repeats;
 use slot::{NO_SLOT, SlotList, State};
 
 /// All channels of one peer.
@@ -72,6 +74,9 @@ pub struct Channels {
     room_max: u16,
     /// Packets in a row that unreliable messages kept reliable data out of.
     starved: u8,
+    repeats: Repeats,
+    /// Counts packets, to tell which channels found no room in the present one.
+    packet: u16,
     peer_reliable_max: u32,
     peer_unreliable_max: u32,
     counters: Counters,
@@ -99,6 +104,8 @@ impl Channels {
             completing: NO_SLOT,
             room_max: 0,
             starved: 0,
+            repeats: Repeats::new(),
+            packet: 0,
             peer_reliable_max: u32::MAX,
             peer_unreliable_max: u32::MAX,
             counters: Counters::new(),
@@ -190,6 +197,8 @@ pub struct Counters {
     pub duplicates: u64,
     /// Reliable frames refused for lack of memory, so that they are sent again.
     pub refused: u64,
+    /// Repeated small messages whose first copy had not arrived.
+    pub repeats_used: u64,
     /// Messages sent into a channel that the other side had closed.
     pub sent_too_late: u64,
 }
@@ -203,6 +212,7 @@ impl Counters {
             abandoned: 0,
             duplicates: 0,
             refused: 0,
+            repeats_used: 0,
             sent_too_late: 0,
         }
     }

@@ -64,6 +64,8 @@ pub(super) enum NodeKind {
     Sent,
     /// The same, declared lost; its packet is gone, and `next` leads to the next lost one.
     Lost,
+    /// A range of the stream of the channel numbered `slot`, repeated.
+    Repeat,
     /// ChannelOpen for the channel numbered `slot`.
     Open,
     /// ChannelClose for the channel numbered `slot`.

@@ -54,6 +54,10 @@ impl Channels {
         assert!(extended, "credit is granted only against reserved blocks");
         receive.chain.write(&mut pools.receive, start, fresh);
         if start > receive.contiguous {
+            if receive.is_stretched_by(end) {
+                self.widen_window(pools, slot);
+                self.update_credit(pools, slot);
+            }
             return Ok(true);
         }
         receive.contiguous = end;
@@ -62,8 +66,12 @@ impl Channels {
         }
         let whole = receive.whole;
         receive.parse(&pools.receive, pools.limits)?;
-        if receive.whole > whole {
+        let (news, stretched) = (receive.whole > whole, receive.is_stretched_by(end));
+        if news {
             self.ready.push(&mut pools.slots, slot);
+        }
+        if stretched {
+            self.widen_window(pools, slot);
         }
         self.update_credit(pools, slot);
         Ok(true)
@@ -272,12 +280,17 @@ impl Channels {
 
     /// A window that was used up once since it last grew doubles while there is memory.
     fn widen_busy_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        let receive = &pools.slots[u32::from(slot)].receive;
+        let used = receive.consumed - receive.grown_at;
+        if used >= u64::from(receive.window) * BLOCK_DATA as u64 {
+            self.widen_window(pools, slot);
+        }
+    }
+
+    /// Doubles a window while there is memory.
+    fn widen_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let spare = self.spare_for_windows(pools);
         let receive = &mut pools.slots[u32::from(slot)].receive;
-        let used = receive.consumed - receive.grown_at;
-        if used < u64::from(receive.window) * BLOCK_DATA as u64 {
-            return;
-        }
         receive.grown_at = receive.consumed;
         let room = pools.limits.window_max.saturating_sub(receive.window);
         let more = receive.window.min(room).min(spare / 2);
@@ -288,6 +301,14 @@ impl Channels {
 }
 
 impl ReceiveHalf {
+    /// Whether data up to `end` shows that the other side would use more than the window, and that
+    /// this is not for want of an application that reads.
+    fn is_stretched_by(&self, end: u64) -> bool {
+        let window = u64::from(self.window) * BLOCK_DATA as u64;
+        let unread = self.parsed.saturating_sub(self.consumed);
+        end.saturating_add(window / 2) > self.covered() && unread < window / 4
+    }
+
     /// Counts the messages that have become whole.
     fn parse(
         &mut self,

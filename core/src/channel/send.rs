@@ -136,6 +136,7 @@ impl Channels {
 
     /// Forgets everything queued and sent. Records in packets under way stay behind, detached.
     pub(super) fn clear_send(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        self.repeats.forget_all(slot);
         let send = &mut pools.slots[u32::from(slot)].send;
         let mut nodes = Metered {
             pool: &mut pools.nodes,
@@ -211,8 +212,9 @@ impl SendHalf {
 }
 
 /// How many of `available` blocks a user that holds `held` may take: never so many that it would
-/// hold more than it leaves, unless it holds none. A single user gets half; each further one that
-/// is stuck half of what is left, so that the next always finds something.
+/// hold more than three times what it leaves, unless it holds none. A single user gets three
+/// quarters; each further one that is stuck as much of what is left, so that the next always finds
+/// something.
 pub(super) const fn fair_part(available: u32, held: u32) -> u32 {
-    if held == 0 { available } else { available.saturating_sub(held) / 2 }
+    if held == 0 { available } else { available.saturating_mul(3).saturating_sub(held) / 4 }
 }

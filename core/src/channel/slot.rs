@@ -1,7 +1,7 @@
 //! One open channel: its two halves, and its place in the lists of its peer.
 
 use super::chain::{BLOCK_DATA, Chain};
-use super::node::Ranges;
+use super::node::{Node, Ranges};
 use crate::id::{ChannelId, Reliability};
 use crate::pool::{Item, NONE, Pool};
 
@@ -19,6 +19,16 @@ pub struct ChannelSlot {
     pub(super) remote: Option<Reliability>,
     /// Whether the other side may know of this opening.
     pub(super) announced: bool,
+    /// Lower classes leave first.
+    pub(super) class: u8,
+    /// Frames in a row when channels of its class take turns.
+    pub(super) weight: u8,
+    /// Frames since its turn began.
+    pub(super) turns: u8,
+    /// In so many packets its small reliable messages are repeated; `None` to go by the loss.
+    pub(super) redundancy: Option<u8>,
+    /// The packet in which it found no room.
+    pub(super) passed: u16,
     pub(super) due: Due,
     pub(super) events: Events,
     pub(super) send: SendHalf,
@@ -42,6 +52,11 @@ impl ChannelSlot {
             reopen: None,
             remote: None,
             announced: false,
+            class: 1,
+            weight: 1,
+            turns: 0,
+            redundancy: None,
+            passed: 0,
             due: Due { open: false, credit: false, close: false },
             events: Events { opened: false, mismatch: false, writable: false, closed: false },
             send: SendHalf::new(),
@@ -51,7 +66,13 @@ impl ChannelSlot {
 
     /// Begins afresh, in the lists that it is in.
     pub(super) const fn restart(&mut self, reliability: Reliability) {
-        *self = Self { links: self.links, ..Self::open(self.channel, reliability) };
+        *self = Self {
+            links: self.links,
+            class: self.class,
+            weight: self.weight,
+            redundancy: self.redundancy,
+            ..Self::open(self.channel, reliability)
+        };
     }
 
     /// Whether the other side has opened the channel the same way.
@@ -73,6 +94,15 @@ impl ChannelSlot {
                 self.remote != Some(Reliability::Reliable) && self.send.sent < self.send.flushed
             }
         }
+    }
+
+    /// Whether a reliable channel's data is so little that it need not wait like bulk data.
+    pub(super) fn is_small(&self, nodes: &[Node]) -> bool {
+        let lost = match self.send.lost_head {
+            NONE => 0,
+            lost => u64::from(nodes[lost as usize].len),
+        };
+        self.send.new_bytes() + lost <= SMALL_MAX
     }
 
     pub(super) fn has_event(&self) -> bool {
@@ -317,6 +347,18 @@ impl SlotList {
         (after != NO_SLOT).then_some(after)
     }
 
+    /// The channels in it, in order.
+    pub(super) fn iter<'a>(
+        &self,
+        slots: &'a Pool<'_, ChannelSlot>,
+    ) -> impl Iterator<Item = u16> + use<'a> {
+        let which = usize::from(self.link);
+        core::iter::successors(self.first(), move |slot| {
+            let after = slots[u32::from(*slot)].links[which].after;
+            (after != NO_SLOT).then_some(after)
+        })
+    }
+
     /// Adds `slot` at the end unless it is there.
     pub(super) fn push(&mut self, slots: &mut Pool<'_, ChannelSlot>, slot: u16) {
         if self.link(slots, slot) != Link::OUT {
@@ -368,6 +410,9 @@ impl SlotList {
         slots[u32::from(slot)].links[usize::from(self.link)] = link;
     }
 }
+
+/// More than this to send at once on a reliable channel is bulk data.
+const SMALL_MAX: u64 = 1024;
 
 /// No channel.
 pub(super) const NO_SLOT: u16 = u16::MAX;

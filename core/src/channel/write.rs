@@ -3,14 +3,14 @@
 use super::chain::Chain;
 use super::lifecycle::open_frame;
 use super::node::NodeKind;
+use super::repeat::REPEAT_MAX;
 use super::slot::{ChannelSlot, Due};
 use super::{Block, Channels, Node, Pools};
-use crate::id::Incarnation;
+use crate::id::{Incarnation, Reliability};
 use crate::pool::{Metered, NONE, Pool};
 use crate::protection::PacketWindow;
 use crate::recovery::FrameList;
 use crate::wire::frame::{Fragment, Frame, ReliableRange, UnreliableMessage};
-use crate::wire::number::{Truncated, encode_len_within};
 use crate::wire::{DATAGRAM_LEN_MAX, Writer};
 
 /// What may be written.
@@ -22,6 +22,28 @@ pub enum Scope {
     Everything,
 }
 
+/// What may go into one packet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Allowed {
+    /// Nothing but acknowledgements.
+    Nothing,
+    /// What the protocol has to say.
+    Protocol,
+    /// Real-time data, too: unreliable messages and small reliable ones.
+    Urgent,
+    /// All that was flushed.
+    Everything,
+}
+
+/// What the path allows one packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Permit {
+    /// The most that may go in.
+    pub what: Allowed,
+    /// The share of packets lately lost, in 1/1024.
+    pub loss: u32,
+}
+
 /// What was written into a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Written {
@@ -29,38 +51,56 @@ pub struct Written {
     pub ack_eliciting: bool,
     /// Application data.
     pub application: bool,
+    /// Something that must arrive.
+    pub reliable: bool,
 }
 
 impl Channels {
     /// Whether there is something to write.
     #[must_use]
-    pub const fn wants_to_send(&self, scope: Scope) -> bool {
-        let data = !self.unreliable.is_empty() || !self.reliable.is_empty();
+    pub fn wants_to_send(&self, scope: Scope) -> bool {
+        let data = !self.unreliable.is_empty()
+            || !self.reliable.is_empty()
+            || self.repeats.want_a_packet();
         !self.control.is_empty() || (matches!(scope, Scope::Everything) && data)
     }
 
-    /// Writes the last frames of a packet: control, then unreliable messages, then reliable data,
-    /// channels taking turns. What must be known when the packet's fate is goes into `list`.
+    /// Whether there is application data that does not wait for the path.
+    #[must_use]
+    pub fn wants_to_send_urgently(&self, pools: &Pools<'_>) -> bool {
+        let is_small = |slot: &u16| pools.slots[u32::from(*slot)].is_small(pools.nodes.items());
+        !self.unreliable.is_empty() || self.reliable.iter(&pools.slots).any(|slot| is_small(&slot))
+    }
+
+    /// Writes the last frames of a packet: control, then class by class unreliable messages, small
+    /// reliable data, and bulk data, channels of a class taking turns; what is repeated goes before
+    /// the first bulk data. What must be known when the packet's fate is goes into `list`.
     ///
     /// Nothing may come of it although [`Channels::wants_to_send`]: if there is too little room, or
     /// no record for new data until packets under way are acknowledged or lost.
     pub fn write(
         &mut self,
         pools: &mut Pools<'_>,
-        scope: Scope,
+        permit: Permit,
         writer: &mut Writer<'_>,
         list: &mut FrameList,
     ) -> Written {
         let start = writer.position();
         self.room_max = self.room_max.max(u16::try_from(writer.remaining()).unwrap_or(u16::MAX));
-        self.write_control(pools, writer, list);
-        let control_end = writer.position();
-        if scope == Scope::Everything {
-            self.write_data(pools, writer, list);
+        self.packet = self.packet.wrapping_add(1);
+        let listed = list.0;
+        if permit.what >= Allowed::Protocol {
+            self.write_control(pools, writer, list);
         }
+        let control_end = writer.position();
+        if permit.what >= Allowed::Urgent {
+            self.write_data(pools, permit, writer, list);
+        }
+        self.repeats.earn(writer.position() - start);
         Written {
             ack_eliciting: writer.position() > start,
             application: writer.position() > control_end,
+            reliable: list.0 != listed,
         }
     }
 
@@ -162,54 +202,104 @@ impl Channels {
         true
     }
 
-    fn write_data(&mut self, pools: &mut Pools<'_>, writer: &mut Writer<'_>, list: &mut FrameList) {
-        let reliable_waits = !self.reliable.is_empty();
-        let before = writer.position();
-        if let Some(slot) = self.reliable.first().filter(|_| self.starved >= STARVED_MAX) {
+    fn write_data(
+        &mut self,
+        pools: &mut Pools<'_>,
+        permit: Permit,
+        writer: &mut Writer<'_>,
+        list: &mut FrameList,
+    ) {
+        let start = writer.position();
+        let mut repeats = self.repeats.len();
+        let bulk = permit.what == Allowed::Everything;
+        let waits = bulk && !self.reliable.is_empty();
+        if waits && self.starved >= STARVED_MAX {
             self.starved = 0;
-            let others = !self.unreliable.is_empty();
-            if self.write_reliable(pools, slot, others, writer, list) == Done::Closed {
+            if let Some(slot) = self.next_reliable(pools, None, true)
+                && self.write_reliable(pools, slot, permit, true, writer, list) == Done::Closed
+            {
                 return;
             }
         }
-        let started = writer.position();
-        let closed = self.write_unreliables(pools, writer, before);
-        if !closed {
-            self.write_reliables(pools, writer, list);
-        } else if reliable_waits && started == before {
-            self.starved = self.starved.saturating_add(1);
+        let mut served = !waits;
+        let mut class = self.class_from(pools, 0);
+        while let Some(at) = class {
+            if self.write_unreliables(pools, at, start, writer) == Done::Closed {
+                let counted = self.starved.saturating_add(1);
+                self.starved = if served { 0 } else { counted };
+                return;
+            }
+            let before = writer.position();
+            if self.write_reliables(pools, at, permit, false, writer, list) == Done::Closed {
+                return;
+            }
+            self.write_repeats(pools, core::mem::take(&mut repeats), writer, list);
+            if bulk && self.write_reliables(pools, at, permit, true, writer, list) == Done::Closed {
+                return;
+            }
+            served |= writer.position() > before;
+            class = self.class_from(pools, at.saturating_add(1));
+        }
+        self.starved = 0;
+        if writer.position() > 0 || (bulk && self.repeats.want_a_packet()) {
+            self.write_repeats(pools, repeats, writer, list);
         }
     }
 
-    /// Writes unreliable messages as far as they fit; `true` if the packet is closed.
+    /// The lowest class from `least` on in which a channel has something to send.
+    fn class_from(&self, pools: &Pools<'_>, least: u8) -> Option<u8> {
+        let unreliable = self.unreliable.iter(&pools.slots);
+        let reliable = self.reliable.iter(&pools.slots);
+        let classes = unreliable.chain(reliable).map(|slot| pools.slots[u32::from(slot)].class);
+        classes.filter(|class| *class >= least).min()
+    }
+
+    /// Writes a class's unreliable messages as far as they fit.
     fn write_unreliables(
         &mut self,
         pools: &mut Pools<'_>,
-        writer: &mut Writer<'_>,
+        class: u8,
         packet_start: usize,
-    ) -> bool {
-        let mut skipped_first = None;
-        while let Some(slot) = self.unreliable.first() {
-            if skipped_first == Some(slot) {
-                return false;
-            }
+        writer: &mut Writer<'_>,
+    ) -> Done {
+        let packet = self.packet;
+        loop {
+            let next = self.unreliable.iter(&pools.slots).find(|slot| {
+                let state = &pools.slots[u32::from(*slot)];
+                state.class == class && state.passed != packet
+            });
+            let Some(slot) = next else { return Done::More };
             let fresh = writer.position() == packet_start;
             let done = self.write_unreliable(pools, slot, fresh, writer);
-            self.unreliable.rotate(&mut pools.slots, slot);
+            self.end_turn(pools, slot, done);
             self.relist(pools, slot);
-            match done {
-                Done::More => {
-                    self.check_drained(pools, slot);
-                    skipped_first = None;
-                }
-                Done::Closed => {
-                    self.check_drained(pools, slot);
-                    return true;
-                }
-                Done::Nothing => skipped_first = skipped_first.or(Some(slot)),
+            if done != Done::Nothing {
+                self.check_drained(pools, slot);
+            }
+            if done == Done::Closed {
+                return done;
             }
         }
-        false
+    }
+
+    /// Lets the next channel have its turn when this one has had its share.
+    fn end_turn(&mut self, pools: &mut Pools<'_>, slot: u16, done: Done) {
+        let packet = self.packet;
+        let state = &mut pools.slots[u32::from(slot)];
+        if done == Done::Nothing {
+            state.passed = packet;
+            return;
+        }
+        state.turns += 1;
+        if state.turns < state.weight {
+            return;
+        }
+        state.turns = 0;
+        let list = match state.reliability {
+            Reliability::Reliable => &mut self.reliable,
+            Reliability::Unreliable => &mut self.unreliable,
+        };
+        list.rotate(&mut pools.slots, slot);
     }
 
     /// Writes the next message of a channel, or the next part of it.
@@ -220,7 +310,8 @@ impl Channels {
         fresh: bool,
         writer: &mut Writer<'_>,
     ) -> Done {
-        let several = self.unreliable.has_several() || !self.reliable.is_empty();
+        let several =
+            self.unreliable.has_several() || !self.reliable.is_empty() || !self.repeats.is_empty();
         let state = &mut pools.slots[u32::from(slot)];
         let mut header = [0; QUEUE_HEADER];
         state.send.chain.copy_to(&pools.send, state.send.sent, &mut header);
@@ -266,54 +357,75 @@ impl Channels {
         if last { Done::Closed } else { Done::More }
     }
 
-    /// Writes ranges of reliable channels as far as they fit.
+    /// Writes ranges of a class's reliable channels, small or bulk, as far as they fit.
     fn write_reliables(
         &mut self,
         pools: &mut Pools<'_>,
+        class: u8,
+        permit: Permit,
+        bulk: bool,
         writer: &mut Writer<'_>,
         list: &mut FrameList,
-    ) {
-        self.starved = 0;
-        let mut skipped_first = None;
-        while let Some(slot) = self.reliable.first() {
-            if skipped_first == Some(slot) {
-                return;
-            }
-            match self.write_reliable(pools, slot, false, writer, list) {
-                Done::More => skipped_first = None,
-                Done::Closed => return,
-                // Without records for new data, another channel may still send again what is lost.
-                Done::Nothing => skipped_first = skipped_first.or(Some(slot)),
+    ) -> Done {
+        // Without records for new data, another channel may still send again what is lost.
+        while let Some(slot) = self.next_reliable(pools, Some(class), bulk) {
+            if self.write_reliable(pools, slot, permit, false, writer, list) == Done::Closed {
+                return Done::Closed;
             }
         }
+        Done::More
     }
 
-    /// Writes a range of a reliable channel: what was lost, then what is new.
+    fn next_reliable(&self, pools: &Pools<'_>, class: Option<u8>, bulk: bool) -> Option<u16> {
+        self.reliable.iter(&pools.slots).find(|slot| {
+            let state = &pools.slots[u32::from(*slot)];
+            class.is_none_or(|class| state.class == class)
+                && state.passed != self.packet
+                && (bulk || state.is_small(pools.nodes.items()))
+        })
+    }
+
+    /// Writes a range of a reliable channel: what was lost, then what is new. `others` says that
+    /// there is more to come in this packet than reliable data.
     fn write_reliable(
         &mut self,
         pools: &mut Pools<'_>,
         slot: u16,
+        permit: Permit,
         others: bool,
         writer: &mut Writer<'_>,
         list: &mut FrameList,
     ) -> Done {
-        let others = others || self.reliable.has_several();
-        self.reliable.rotate(&mut pools.slots, slot);
+        let others = (others && !self.unreliable.is_empty())
+            || !self.repeats.is_empty()
+            || self.reliable.has_several();
+        let done = self.write_range(pools, slot, permit, others, writer, list);
+        self.end_turn(pools, slot, done);
+        self.relist(pools, slot);
+        done
+    }
+
+    fn write_range(
+        &mut self,
+        pools: &mut Pools<'_>,
+        slot: u16,
+        permit: Permit,
+        others: bool,
+        writer: &mut Writer<'_>,
+        list: &mut FrameList,
+    ) -> Done {
         let state = &pools.slots[u32::from(slot)];
         let send = &state.send;
+        let first_time = send.lost_head == NONE;
         let (start, wanted) = match send.lost_head {
             NONE => (send.sent, send.new_bytes()),
             lost => (pools.nodes[lost].start, u64::from(pools.nodes[lost].len)),
         };
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        // A packet that counts as lost may still arrive when newer ones have moved the other side's
-        // expectation on, as long as its replay window lets it in.
-        let low = send.released(pools.nodes.items());
-        let high = send.sent.saturating_add(STRAGGLER_BYTES);
         let frame = ReliableRange {
             channel: state.channel,
             incarnation_low: self.incarnation(state.channel).low_bits(),
-            offset: Truncated::new(start, encode_len_within(start, low, high)),
+            offset: self.offset(pools, slot, start),
             data: &[],
         };
         let room = writer.remaining();
@@ -339,7 +451,18 @@ impl Channels {
         let state = &mut pools.slots[u32::from(slot)];
         state.announced = true;
         copy(&mut state.send.chain, &pools.send, start, len, writer);
-        self.relist(pools, slot);
+        if first_time && len <= REPEAT_MAX && state.is_small(pools.nodes.items()) {
+            let usual = if permit.loss >= HEAVY_LOSS { 2 } else { 1 };
+            let times = state.redundancy.unwrap_or(usual);
+            self.repeats.owe(slot, start, len as u16, times, false);
+        } else if !first_time {
+            // Another loss would cost another round trip, which everything behind it waits for. At
+            // the end of the data there is room for it anyway.
+            let last = state.send.new_bytes() == 0;
+            if last || permit.loss < HEAVY_LOSS {
+                self.repeats.owe(slot, start, len as u16, 1, last);
+            }
+        }
         if last { Done::Closed } else { Done::More }
     }
 
@@ -389,7 +512,7 @@ impl Channels {
         true
     }
 
-    fn take_sent(&mut self, pools: &mut Pools<'_>) -> Option<u32> {
+    pub(super) fn take_sent(&mut self, pools: &mut Pools<'_>) -> Option<u32> {
         Metered {
             pool: &mut pools.nodes,
             account: &mut self.accounts.sent,
@@ -421,7 +544,7 @@ fn message_frame(state: &ChannelSlot, incarnation: Incarnation) -> UnreliableMes
 }
 
 /// Writes a frame's data; there must be room.
-fn copy(
+pub(super) fn copy(
     chain: &mut Chain,
     pool: &Pool<'_, Block>,
     start: u64,
@@ -448,5 +571,8 @@ const NODES_ASIDE: u32 = 4;
 /// After so many packets without reliable data, some goes first.
 const STARVED_MAX: u8 = 3;
 
+/// From this loss on, in 1/1024 (5 %), small reliable data is repeated twice.
+const HEAVY_LOSS: u32 = 51;
+
 /// How far a stream can move on while a packet that left earlier still passes the replay window.
-const STRAGGLER_BYTES: u64 = PacketWindow::SIZE * DATAGRAM_LEN_MAX as u64;
+pub(super) const STRAGGLER_BYTES: u64 = PacketWindow::SIZE * DATAGRAM_LEN_MAX as u64;

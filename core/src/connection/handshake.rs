@@ -11,7 +11,7 @@ use crate::noise::{
     AwaitResponse, Initiator, KeyPair, Mac, Responder, Transport, initiation_mac, mac_key,
 };
 use crate::protection::{PacketKeys, PacketWindow};
-use crate::recovery::{AckPolicy, Received, Recovery};
+use crate::recovery::{Received, Recovery};
 use crate::route::Route;
 use crate::time::Instant;
 use crate::wire::frame::Frame;
@@ -294,7 +294,7 @@ impl<C: Crypto> Peer<C> {
         self.take_back_flight(context);
         self.channels.reset_streams(&mut context.pools);
         self.recovery = Recovery::new(super::CONTROLLER);
-        self.received = Received::new(AckPolicy::default());
+        self.received = Received::new();
         self.window = PacketWindow::new();
         self.paths.clear();
         self.leaving = None;

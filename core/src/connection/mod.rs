@@ -18,8 +18,8 @@ use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
 use crate::noise::KeyPair;
 use crate::protection::PacketWindow;
 use crate::recovery::{
-    AckPolicy, ControllerKind, MAX_ACK_DELAY, NewReno, Outcome, PathIndex, Received, Recovery,
-    SentPool, TimeoutAction,
+    ControllerKind, MAX_ACK_DELAY, Outcome, PathIndex, RateBounds, Received, Recovery, SentPool,
+    Steered, TimeoutAction,
 };
 use crate::route::Route;
 use crate::time::Instant;
@@ -209,7 +209,7 @@ impl<C: Crypto> Default for Peer<C> {
             sending: None,
             generation: 0,
             window: PacketWindow::new(),
-            received: Received::new(AckPolicy::default()),
+            received: Received::new(),
             recovery: Recovery::new(CONTROLLER),
             paths: Paths::default(),
             leaving: None,
@@ -410,6 +410,8 @@ impl<C: Crypto> Peer<C> {
                 Timer::Handshake => self.on_handshake_timer(context),
                 Timer::Recovery => self.on_recovery_timer(context),
                 Timer::Ack => self.owed.ack = true,
+                // There is room again: the next transmit finds it.
+                Timer::Pace => {}
                 Timer::KeepAlive => self.owed.ping = true,
                 Timer::Path => self.on_path_timer(context),
                 Timer::LeavePath => self.give_up_left_path(context),
@@ -710,4 +712,4 @@ fn settle(
 const DISCONNECT_REPEATS: u8 = 2;
 const GOODBYE_PAUSE_MAX: Duration = Duration::from_millis(500);
 const PTO_UNKNOWN: Duration = Duration::from_millis(500);
-const CONTROLLER: ControllerKind = ControllerKind::NewReno(NewReno::new());
+const CONTROLLER: ControllerKind = ControllerKind::Steered(Steered::new(RateBounds::NONE));

@@ -7,12 +7,14 @@ use super::handshake::{Told, place_of};
 use super::path::{PROVOKED_TRIES, RelayIndex};
 use super::timers::Timer;
 use super::{Context, Keep, Peer, Phase, RouteOwed, settle};
-use crate::channel::Scope;
+use crate::channel::{Allowed, Permit, Scope};
 use crate::crypto::{Crypto, TAG_LEN};
 use crate::endpoint::{DisconnectReason, Refusal};
 use crate::id::{PacketNumber, RelayId, SessionId};
 use crate::protection::{KeyPhase, Packet, RejectedPacket};
-use crate::recovery::{AckMark, EndDelay, FrameList, NewPacket, PathIndex};
+use crate::recovery::{
+    AckMark, AckWanted, Arrival, EndDelay, FrameList, NewPacket, PathIndex, Room,
+};
 use crate::route::Route;
 use crate::wire::data::DataHeader;
 use crate::wire::frame::{
@@ -72,11 +74,11 @@ impl<C: Crypto> Peer<C> {
         self.set_idle_timer(context);
 
         let plaintext = sealed.get(..sealed.len().saturating_sub(TAG_LEN)).unwrap_or(&[]);
-        let mut eliciting = false;
+        let mut wants = AckWanted::Not;
         let mut whole = true;
         for frame in Frames::new(plaintext) {
             let handled = frame.map_err(|_: ParseError| Refusal::Protocol).and_then(|frame| {
-                eliciting |= frame.is_ack_eliciting();
+                wants = wants.max(ack_wanted(&frame));
                 self.handle_frame(context, relay, &frame)
             });
             match handled {
@@ -99,7 +101,8 @@ impl<C: Crypto> Peer<C> {
         // A packet of which something was refused for lack of memory counts as lost: it will come
         // again, when there may be room.
         if whole {
-            self.received.on_received(context.now, number, eliciting, Duration::ZERO);
+            let arrival = Arrival { number, size: len as u16, wants, host_delay: Duration::ZERO };
+            self.received.on_received(context.now, arrival);
         }
         self.set_ack_timer();
         self.set_recovery_timer();
@@ -325,12 +328,20 @@ impl<C: Crypto> Peer<C> {
             ack_eliciting: filled.eliciting,
             frames: filled.frames,
             ack: filled.ack,
+            patient: filled.patient,
         };
         if self.recovery.on_sent(context.now, packet, &mut context.sent).is_err() {
             // No place to remember it: `fill` checks, so only a path frame can come here, and that
             // is repeated by its own timer.
             self.channels.on_lost(&mut context.pools, filled.frames);
         }
+        if filled.urgent {
+            self.recovery.on_urgent_sent(end as u16);
+        }
+        if content == Content::Main(Scope::Everything) && filled.last {
+            self.recovery.on_app_limited(index);
+        }
+        self.received.on_packet_sent(context.now);
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += end as u64;
         self.set_recovery_timer();
@@ -382,24 +393,59 @@ impl<C: Crypto> Peer<C> {
         writer: &mut Writer<'_>,
     ) -> Filled {
         let mut filled = Filled::default();
-        let open = self.recovery.can_send(index, DATAGRAM_LEN as u16) && context.sent.has_room();
-        if !open && !self.owed.ack && !self.owed.disconnect {
+        let allowed = self.allowed(context, index, scope);
+        if allowed == Allowed::Nothing && !self.owed.ack && !self.owed.disconnect {
             return filled;
         }
-        if self.received.ack_pending() || self.owed.ack {
+        if self.owed.ack || self.received.rides(context.now) {
             self.write_ack(context, writer, &mut filled);
         }
         let ack_len = writer.position();
-        if open {
+        if allowed != Allowed::Nothing {
             self.write_owed(context, writer, &mut filled);
+            let owed = filled.eliciting;
+            let permit = Permit { what: allowed, loss: self.recovery.loss(index) };
             let written =
-                self.channels.write(&mut context.pools, scope, writer, &mut filled.frames);
+                self.channels.write(&mut context.pools, permit, writer, &mut filled.frames);
             filled.eliciting |= written.ack_eliciting;
+            filled.patient = !owed && !written.reliable;
+            filled.urgent = allowed == Allowed::Urgent;
+            filled.last =
+                allowed == Allowed::Everything && !self.channels.wants_to_send(Scope::Everything);
         }
         if self.owed.disconnect {
             self.write_disconnect(writer, &mut filled, ack_len);
         }
         filled
+    }
+
+    /// What may leave now. Bulk data waits for the path, real-time data up to a floor does not.
+    fn allowed(&mut self, context: &Context<'_, C>, index: PathIndex, scope: Scope) -> Allowed {
+        if !context.sent.has_room() {
+            return Allowed::Nothing;
+        }
+        let size = DATAGRAM_LEN as u16;
+        let mut room = self.recovery.room(context.now, index, size);
+        if room == Room::Open {
+            return match scope {
+                Scope::Protocol => Allowed::Protocol,
+                Scope::Everything => Allowed::Everything,
+            };
+        }
+        let urgent =
+            scope == Scope::Everything && self.channels.wants_to_send_urgently(&context.pools);
+        if urgent || self.channels.wants_to_send(Scope::Protocol) {
+            match (self.recovery.urgent_room(context.now, size), room) {
+                (Room::Open, _) if urgent => return Allowed::Urgent,
+                (Room::Open, _) => return Allowed::Protocol,
+                (Room::At(floor), Room::At(pace)) => room = Room::At(floor.min(pace)),
+                (at, _) => room = at,
+            }
+        }
+        if let Room::At(at) = room {
+            self.timers.set(Timer::Pace, at);
+        }
+        Allowed::Nothing
     }
 
     fn write_ack(
@@ -411,7 +457,7 @@ impl<C: Crypto> Peer<C> {
         let delay = AckDelay::from_duration(self.received.ack_delay(context.now));
         let host = AckDelay::from_duration(self.received.host_delay());
         if let Ok(told) = emit_ack(writer, delay, host, self.received.ranges()) {
-            filled.ack = self.received.on_ack_sent(told);
+            filled.ack = self.received.on_ack_sent(context.now, told);
         }
         self.owed.ack = false;
         if self.received.wants_acknowledgement() {
@@ -483,11 +529,35 @@ struct Filled {
     eliciting: bool,
     frames: FrameList,
     ack: AckMark,
+    /// Its acknowledgement can wait.
+    patient: bool,
+    /// It left though bulk data has to wait.
+    urgent: bool,
+    /// There was room, and nothing is left.
+    last: bool,
 }
 
 impl Default for Filled {
     fn default() -> Self {
-        Self { eliciting: false, frames: FrameList::EMPTY, ack: AckMark::NONE }
+        Self {
+            eliciting: false,
+            frames: FrameList::EMPTY,
+            ack: AckMark::NONE,
+            patient: false,
+            urgent: false,
+            last: false,
+        }
+    }
+}
+
+/// How soon a frame must be acknowledged.
+fn ack_wanted(frame: &Frame<'_>) -> AckWanted {
+    if matches!(frame, Frame::Unreliable(_)) {
+        AckWanted::Late
+    } else if frame.is_ack_eliciting() {
+        AckWanted::Soon
+    } else {
+        AckWanted::Not
     }
 }
 

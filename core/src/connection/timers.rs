@@ -14,6 +14,8 @@ pub enum Timer {
     Recovery,
     /// An acknowledgement must leave by itself.
     Ack,
+    /// The path may carry the next packet.
+    Pace,
     /// The idle time-out.
     Idle,
     /// A ping, so that the other side does not time out.
@@ -28,13 +30,14 @@ pub enum Timer {
 
 impl Timer {
     /// Every timer, in the order in which those due at once are handled.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Idle,
         Self::Connect,
         Self::Close,
         Self::Handshake,
         Self::Recovery,
         Self::Ack,
+        Self::Pace,
         Self::KeepAlive,
         Self::Path,
         Self::LeavePath,

@@ -253,7 +253,7 @@ impl<C: Crypto> Sealing<C> {
 struct Opening<C: Crypto> {
     current: PhaseKey<C>,
     phase: KeyPhase,
-    other: Other<C>,
+    other: Other,
 }
 
 /// A key with the secret the key after it comes from.
@@ -262,26 +262,23 @@ struct PhaseKey<C: Crypto> {
     secret: Secret,
 }
 
-/// The key that the other phase bit stands for, as far as it is prepared. One place for both keeps
-/// a connection small; the next phase is not due while the previous one is kept.
-enum Other<C: Crypto> {
+/// The secret that the other phase bit stands for. Its key is prepared for each packet that needs
+/// it: those are few, and a prepared key would double what a connection's keys take. One place for
+/// both will do, as the next phase is not due while the previous one is kept.
+enum Other {
     None,
     /// For numbers below the one that began the current phase.
     Previous {
-        key: C::OpenKey,
+        secret: Secret,
         until: Instant,
         below: PacketNumber,
     },
-    Next(PhaseKey<C>),
+    Next(Secret),
 }
 
 impl<C: Crypto> PhaseKey<C> {
     fn new(suite: Suite, secret: Secret) -> Self {
         Self { key: C::open_key(suite, &secret), secret }
-    }
-
-    fn next(&self, suite: Suite) -> Self {
-        Self::new(suite, next_secret::<C>(&self.secret))
     }
 }
 
@@ -301,10 +298,10 @@ impl<C: Crypto> Opening<C> {
             C::open(&self.current.key, number.0, ad, buffer)?;
             return Ok(Opened { phase_changed: false });
         }
-        if let Other::Previous { key, below, .. } = &self.other
+        if let Other::Previous { secret, below, .. } = &self.other
             && number < *below
         {
-            C::open(key, number.0, ad, buffer)?;
+            C::open(&C::open_key(suite, secret), number.0, ad, buffer)?;
             return Ok(Opened { phase_changed: false });
         }
         self.open_next(suite, times, packet, buffer)
@@ -318,22 +315,20 @@ impl<C: Crypto> Opening<C> {
         packet: &Packet<'_>,
         buffer: &mut [u8],
     ) -> Result<Opened, OpenError> {
-        let next = match mem::replace(&mut self.other, Other::None) {
-            Other::Next(next) => next,
-            Other::None => self.current.next(suite),
-            previous @ Other::Previous { .. } => {
-                self.other = previous;
-                return Err(OpenError);
-            }
+        let secret = match &self.other {
+            Other::Next(secret) => secret.clone(),
+            Other::None => next_secret::<C>(&self.current.secret),
+            Other::Previous { .. } => return Err(OpenError),
         };
+        let next = PhaseKey::new(suite, secret);
         if let Err(error) = C::open(&next.key, packet.number.0, packet.ad, buffer) {
-            // Kept prepared, so that forgeries with this bit cost no derivation each.
-            self.other = Other::Next(next);
+            // Kept, so that forgeries with this bit cost no derivation each.
+            self.other = Other::Next(next.secret);
             return Err(error);
         }
         let previous = mem::replace(&mut self.current, next);
         self.other = Other::Previous {
-            key: previous.key,
+            secret: previous.secret,
             until: times.now + times.keep,
             below: packet.number,
         };

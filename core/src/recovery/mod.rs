@@ -4,10 +4,13 @@
 //! packet remembers its path, and loss is judged against later packets of the same path only.
 
 mod congestion;
+mod given_up;
+mod pacer;
 mod path;
 mod received;
 mod rtt;
 mod sent;
+mod steered;
 
 use core::error::Error;
 use core::fmt;
@@ -15,15 +18,19 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-pub use congestion::{
-    AckSample, Controller, ControllerKind, Fixed, INITIAL_WINDOW, LossSample, MIN_WINDOW, NewReno,
+pub use congestion::{AckSample, Controller, ControllerKind, Fixed, LossSample};
+pub use path::Room;
+pub use received::{
+    AckMark, AckWanted, Arrival, MAX_ACK_DELAY, MAX_RANGES, PATIENT_ACK_DELAY, Received,
 };
-pub use received::{AckMark, AckPolicy, MAX_ACK_DELAY, MAX_RANGES, Received};
 pub use rtt::{EndDelay, GRANULARITY, INITIAL_RTT, Rtt};
 pub use sent::{FrameList, Full, MAX_PATHS, PathIndex, SentFree, SentPacket, SentPool, SentSlot};
+pub use steered::{INITIAL_WINDOW, RateBounds, Steered};
 
 use crate::id::PacketNumber;
 use crate::time::Instant;
+use given_up::GivenUp;
+use pacer::Pacer;
 use path::{AckTally, LossTally, PathRecovery};
 use sent::{SentList, Visit};
 
@@ -37,6 +44,9 @@ pub struct Recovery {
     list: SentList,
     paths: [PathRecovery; MAX_PATHS],
     packet_threshold: u32,
+    given_up: GivenUp,
+    /// Lets real-time data out whatever the rest must wait for.
+    floor: Pacer,
     stats: Stats,
 }
 
@@ -53,6 +63,8 @@ pub struct NewPacket {
     pub frames: FrameList,
     /// The acknowledgement in it, from [`Received::on_ack_sent`].
     pub ack: AckMark,
+    /// Whether its acknowledgement may be [`AckWanted::Late`].
+    pub patient: bool,
 }
 
 /// What became of a packet.
@@ -86,8 +98,10 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Packets acknowledged.
     pub packets_acked: u64,
-    /// Packets found lost, some of which may only have been late.
+    /// Packets found lost, some of which were only late.
     pub packets_lost: u64,
+    /// Packets found lost that were acknowledged later.
+    pub packets_spurious: u64,
     /// Packets given up with their path, fate unknown.
     pub packets_abandoned: u64,
     /// Bytes of datagrams sent.
@@ -112,6 +126,8 @@ impl Recovery {
                 PathRecovery::new(controller),
             ],
             packet_threshold: PACKET_THRESHOLD,
+            given_up: GivenUp::new(),
+            floor: Pacer::new(),
             stats: Stats::ZERO,
         }
     }
@@ -150,7 +166,7 @@ impl Recovery {
             ..SentPacket::default()
         });
         self.list.push(pool, packet)?;
-        path.count_sent(&packet);
+        path.count_sent(&packet, new.patient);
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += u64::from(new.size);
         Ok(number)
@@ -172,6 +188,7 @@ impl Recovery {
     ) -> Result<(), AckError> {
         let mut ranges = self.checked(ranges)?;
         let Some(&(_, largest)) = ranges.first() else { return Err(AckError::Malformed) };
+        self.undo_losses(&ranges);
         let tallies = self.take_acked(&mut ranges, pool, sink);
         for (path, tally) in self.paths.iter_mut().zip(&tallies) {
             // RFC 9002 §5.1: the delay belongs to the largest packet, which must be news.
@@ -180,7 +197,7 @@ impl Recovery {
         }
         self.detect_losses(now, pool, sink);
         for (path, tally) in self.paths.iter_mut().zip(&tallies) {
-            path.tell_acked(now, tally);
+            path.tell_acked(now, tally, tally.newest_is(largest));
         }
         Ok(())
     }
@@ -266,11 +283,32 @@ impl Recovery {
         }
     }
 
-    /// Whether a packet of `bytes` may leave over `path`: the window has room or a probe is owed.
+    /// Whether a packet of `bytes` may leave over `path`: the window and the pace allow it, or a
+    /// probe is owed.
     #[must_use]
-    pub fn can_send(&self, path: PathIndex, bytes: u16) -> bool {
-        let path = &self.paths[path.get()];
-        path.probes > 0 || path.in_flight + u64::from(bytes) <= path.controller.window()
+    pub fn room(&mut self, now: Instant, path: PathIndex, bytes: u16) -> Room {
+        self.paths[path.get()].room(now, bytes)
+    }
+
+    /// Whether a packet of `bytes` with real-time data may leave although there is no
+    /// [`room`](Self::room): up to a floor it never waits.
+    #[must_use]
+    pub fn urgent_room(&mut self, now: Instant, bytes: u16) -> Room {
+        match self.floor.admit(now, FLOOR_RATE, u64::from(bytes)) {
+            Ok(()) => Room::Open,
+            Err(at) => Room::At(at),
+        }
+    }
+
+    /// A packet of `bytes` left because of [`urgent_room`](Self::urgent_room).
+    pub fn on_urgent_sent(&mut self, bytes: u16) {
+        self.floor.spend(u64::from(bytes));
+    }
+
+    /// Everything there was to send has left over `path`, which had room for more: what it delivers
+    /// meanwhile says nothing about what it could.
+    pub fn on_app_limited(&mut self, path: PathIndex) {
+        self.paths[path.get()].on_app_limited();
     }
 
     /// Bytes in flight on `path`.
@@ -289,6 +327,12 @@ impl Recovery {
     #[must_use]
     pub fn pacing_rate(&self, path: PathIndex) -> Option<u64> {
         self.paths[path.get()].controller.pacing_rate()
+    }
+
+    /// The share of packets lately lost on `path`, in 1/1024.
+    #[must_use]
+    pub const fn loss(&self, path: PathIndex) -> u32 {
+        self.paths[path.get()].loss.share()
     }
 
     /// The round-trip times of `path`.
@@ -321,6 +365,23 @@ impl Recovery {
         Ok(checked)
     }
 
+    /// Packets given up too early: the account is put right, and more reordering expected from now.
+    fn undo_losses(&mut self, ranges: &AckRanges) {
+        let Self { given_up, paths, stats, packet_threshold, .. } = self;
+        given_up.take_arrived(ranges, |packet| {
+            let path = &mut paths[packet.path.get()];
+            path.controller.on_spurious_loss(u64::from(packet.size));
+            path.loss.take(false);
+            stats.packets_spurious += 1;
+            let overtaken = path.sequences_since(packet.sequence);
+            if overtaken >= *packet_threshold {
+                *packet_threshold = (overtaken + 1).min(PACKET_THRESHOLD_MAX);
+            } else {
+                path.rtt.on_hasty_loss();
+            }
+        });
+    }
+
     /// Takes the packets in `ranges` out of the list and uses the ranges up.
     fn take_acked(
         &mut self,
@@ -340,8 +401,9 @@ impl Recovery {
                 Some(_) => {}
             }
             let path = &mut paths[packet.path.get()];
-            tallies[packet.path.get()].add(packet, path.in_flight);
+            tallies[packet.path.get()].add(packet);
             path.forget(packet);
+            path.loss.take(false);
             stats.packets_acked += 1;
             stats.bytes_acked += u64::from(packet.size);
             sink(Outcome::Acked, *packet);
@@ -358,7 +420,7 @@ impl Recovery {
         sink: &mut impl FnMut(Outcome, SentPacket),
     ) {
         let mut tallies = [LossTally::default(); MAX_PATHS];
-        let Self { list, paths, stats, packet_threshold, .. } = self;
+        let Self { list, paths, stats, packet_threshold, given_up, .. } = self;
         let horizon = paths.iter().filter_map(|path| path.largest_acked).map(|l| l.number).max();
         for path in paths.iter_mut() {
             path.loss_time = None;
@@ -373,8 +435,10 @@ impl Recovery {
             }
             tallies[packet.path.get()].add(packet, &path.rtt);
             path.forget(packet);
+            path.loss.take(true);
             stats.packets_lost += 1;
             stats.bytes_lost += u64::from(packet.size);
+            given_up.remember(packet);
             sink(Outcome::Lost, *packet);
             Visit::Take
         });
@@ -415,6 +479,7 @@ impl Stats {
         packets_sent: 0,
         packets_acked: 0,
         packets_lost: 0,
+        packets_spurious: 0,
         packets_abandoned: 0,
         bytes_sent: 0,
         bytes_acked: 0,
@@ -447,3 +512,10 @@ type AckRanges = Vec<(PacketNumber, PacketNumber), MAX_RANGES>;
 
 /// So many later packets of its path acknowledged make a packet lost (RFC 9002 §6.1.1).
 const PACKET_THRESHOLD: u32 = 3;
+
+/// Real-time data up to this rate, bytes per second, does not wait for the path: refusing it would
+/// hardly relieve any link that games are played over.
+const FLOOR_RATE: u64 = 64_000;
+
+/// Beyond, the time threshold decides.
+const PACKET_THRESHOLD_MAX: u32 = 128;

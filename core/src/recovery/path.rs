@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::congestion::{AckSample, Controller, ControllerKind, LossSample};
-use super::received::MAX_ACK_DELAY;
+use super::pacer::Pacer;
+use super::received::{MAX_ACK_DELAY, PATIENT_ACK_DELAY};
 use super::rtt::{EndDelay, Rtt};
 use super::sent::SentPacket;
 use crate::id::PacketNumber;
@@ -13,6 +14,7 @@ use crate::time::{Instant, micros};
 #[derive(Clone, Debug)]
 pub(super) struct PathRecovery {
     pub(super) rtt: Rtt,
+    pub(super) loss: LossShare,
     pub(super) controller: ControllerKind,
     /// Bytes and packets remembered as sent over this path.
     pub(super) in_flight: u64,
@@ -26,9 +28,25 @@ pub(super) struct PathRecovery {
     pto_count: u8,
     /// Packets that may still leave whatever the window says.
     pub(super) probes: u8,
+    /// Whether the acknowledgement of the latest packet may be late.
+    patient: bool,
     delivered: u64,
     delivered_at: Instant,
     first_sent_at: Instant,
+    /// Until so much is delivered, what was sent was less than the path might have carried.
+    app_limited_until: u64,
+    pacer: Pacer,
+}
+
+/// Whether a packet may leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// It may.
+    Open,
+    /// Not before this moment.
+    At(Instant),
+    /// Not before something is acknowledged or lost.
+    Shut,
 }
 
 /// The newest packet of a path that was acknowledged.
@@ -42,7 +60,6 @@ pub(super) struct LargestAcked {
 #[derive(Clone, Copy, Default)]
 pub(super) struct AckTally {
     bytes: u64,
-    in_flight_before: u64,
     newest: Option<SentPacket>,
 }
 
@@ -50,7 +67,6 @@ pub(super) struct AckTally {
 #[derive(Clone, Copy, Default)]
 pub(super) struct LossTally {
     bytes: u64,
-    newest_sent_at: Instant,
     /// The run of neighbours that ends with the newest lost packet: since when, up to which.
     run: Option<(Instant, u32)>,
     longest_run: Duration,
@@ -60,6 +76,7 @@ impl PathRecovery {
     pub(super) const fn new(controller: ControllerKind) -> Self {
         Self {
             rtt: Rtt::new(),
+            loss: LossShare(0),
             controller,
             in_flight: 0,
             outstanding: 0,
@@ -69,9 +86,12 @@ impl PathRecovery {
             timer_from: Instant::ZERO,
             pto_count: 0,
             probes: 0,
+            patient: false,
             delivered: 0,
             delivered_at: Instant::ZERO,
             first_sent_at: Instant::ZERO,
+            app_limited_until: 0,
+            pacer: Pacer::new(),
         }
     }
 
@@ -85,6 +105,7 @@ impl PathRecovery {
             delivered: self.delivered,
             delivered_at: self.delivered_at,
             first_sent_at: self.first_sent_at,
+            pacer: self.pacer,
             ..Self::new(controller)
         };
     }
@@ -99,11 +120,12 @@ impl PathRecovery {
             delivered: wrapped(self.delivered),
             since_delivery: since(self.delivered_at),
             since_first_sent: since(self.first_sent_at),
+            app_limited: self.delivered < self.app_limited_until,
             ..packet
         }
     }
 
-    pub(super) fn count_sent(&mut self, packet: &SentPacket) {
+    pub(super) fn count_sent(&mut self, packet: &SentPacket, patient: bool) {
         if self.outstanding == 0 {
             self.delivered_at = packet.sent_at;
             self.first_sent_at = packet.sent_at;
@@ -112,8 +134,35 @@ impl PathRecovery {
         self.outstanding += 1;
         self.in_flight += u64::from(packet.size);
         self.timer_from = self.timer_from.max(packet.sent_at);
+        self.patient = patient;
         self.probes = self.probes.saturating_sub(1);
-        self.controller.on_sent(packet.sent_at, u64::from(packet.size), self.in_flight);
+        self.pacer.spend(u64::from(packet.size));
+    }
+
+    /// Whether a packet of `bytes` may leave.
+    pub(super) fn room(&mut self, now: Instant, bytes: u16) -> Room {
+        let bytes = u64::from(bytes);
+        if self.probes > 0 {
+            return Room::Open;
+        }
+        if self.in_flight + bytes > self.controller.window() {
+            return Room::Shut;
+        }
+        let Some(rate) = self.controller.pacing_rate() else { return Room::Open };
+        match self.pacer.admit(now, rate, bytes) {
+            Ok(()) => Room::Open,
+            Err(at) => Room::At(at),
+        }
+    }
+
+    /// How many packets of this path were sent after that one until the newest acknowledged.
+    pub(super) fn sequences_since(&self, sequence: u32) -> u32 {
+        self.largest_acked.map_or(0, |largest| largest.sequence.wrapping_sub(sequence))
+    }
+
+    /// Everything there was to send has left, and there was room for more.
+    pub(super) fn on_app_limited(&mut self) {
+        self.app_limited_until = (self.delivered + self.in_flight).max(1);
     }
 
     /// `packet` is no longer in flight.
@@ -140,18 +189,18 @@ impl PathRecovery {
     }
 
     /// Tells the controller of an acknowledgement, after the losses it made known.
-    pub(super) fn tell_acked(&mut self, now: Instant, tally: &AckTally) {
+    pub(super) fn tell_acked(&mut self, now: Instant, tally: &AckTally, is_sample: bool) {
         let Some(newest) = tally.newest else { return };
         let (delivered, interval) = self.delivery_since(now, &newest);
         self.controller.on_ack(&AckSample {
             now,
             bytes: tally.bytes,
             newest_sent_at: newest.sent_at,
+            round_trip: is_sample.then(|| self.rtt.latest()),
             rtt: &self.rtt,
-            in_flight_before: tally.in_flight_before,
-            in_flight: self.in_flight,
             delivered,
             interval,
+            app_limited: newest.app_limited,
         });
     }
 
@@ -187,8 +236,6 @@ impl PathRecovery {
         self.controller.on_loss(&LossSample {
             now,
             bytes: tally.bytes,
-            newest_sent_at: tally.newest_sent_at,
-            in_flight: self.in_flight,
             persistent: tally.longest_run >= self.rtt.pto(MAX_ACK_DELAY) * PERSISTENT_PTOS,
         });
     }
@@ -198,7 +245,7 @@ impl PathRecovery {
         if self.outstanding == 0 || self.loss_time.is_some() {
             return None;
         }
-        let once = self.rtt.pto(MAX_ACK_DELAY);
+        let once = self.rtt.pto(if self.patient { PATIENT_ACK_DELAY } else { MAX_ACK_DELAY });
         let backed_off = once.saturating_mul(1 << self.pto_count.min(MAX_BACKOFF));
         Some(self.timer_from + backed_off.min(once.max(PTO_MAX)))
     }
@@ -224,12 +271,25 @@ impl PathRecovery {
     }
 }
 
+/// The smoothed share of packets lost, in 1/65536.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LossShare(u32);
+
+impl LossShare {
+    /// Takes in one packet's fate.
+    pub(super) fn take(&mut self, lost: bool) {
+        self.0 = self.0 - self.0 / 64 + if lost { 1024 } else { 0 };
+    }
+
+    /// In 1/1024.
+    pub(super) const fn share(self) -> u32 {
+        self.0 / 64
+    }
+}
+
 impl AckTally {
-    /// Counts `packet` of a path that has `in_flight` bytes with it. Called in ascending order.
-    pub(super) fn add(&mut self, packet: &SentPacket, in_flight: u64) {
-        if self.newest.is_none() {
-            self.in_flight_before = in_flight;
-        }
+    /// Counts `packet`. Called in ascending order.
+    pub(super) fn add(&mut self, packet: &SentPacket) {
         self.bytes += u64::from(packet.size);
         self.newest = Some(*packet);
     }
@@ -243,7 +303,6 @@ impl LossTally {
     /// Counts `packet`; `rtt` tells since when there were samples. Called in ascending order.
     pub(super) fn add(&mut self, packet: &SentPacket, rtt: &Rtt) {
         self.bytes += u64::from(packet.size);
-        self.newest_sent_at = packet.sent_at;
         // RFC 9002 §7.6.2: only packets sent after the first sample can show persistence.
         if rtt.first_sample_at().is_none_or(|first| packet.sent_at <= first) {
             return;
@@ -286,7 +345,7 @@ mod tests {
             size: 1000,
             ..SentPacket::default()
         });
-        path.count_sent(&packet);
+        path.count_sent(&packet, false);
         packet
     }
 
@@ -294,7 +353,7 @@ mod tests {
     fn acknowledge(path: &mut PathRecovery, packets: &[SentPacket], ms: u64) -> (u64, Duration) {
         let mut tally = AckTally::default();
         for packet in packets {
-            tally.add(packet, path.in_flight);
+            tally.add(packet);
             path.forget(packet);
         }
         let now = Instant::from_millis(ms);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use heapless::Vec;
 
 use crate::id::PacketNumber;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// What has been received on a connection, kept for acknowledgements.
 ///
@@ -20,28 +20,42 @@ pub struct Received {
     largest_host_delay: Duration,
     /// Numbers from here on were in no acknowledgement sent.
     unreported: PacketNumber,
-    /// Ack-eliciting packets since the latest acknowledgement.
+    /// Ack-eliciting packets since the latest acknowledgement, and their bytes.
     unacknowledged: u32,
-    /// [`Instant::FAR`] while no ack-eliciting packet waits.
+    unacknowledged_bytes: u32,
+    /// Whether one of them should not wait for long.
+    soon: bool,
+    /// When an acknowledgement must leave even alone; [`Instant::FAR`] while none is wanted.
     deadline: Instant,
-    policy: AckPolicy,
+    reported_at: Instant,
+    /// When the latest packet left this side, and how long after the one before.
+    sent_at: Instant,
+    sent_gap_us: u32,
 }
 
-/// When an acknowledgement leaves though no data does.
+/// A packet that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AckPolicy {
-    /// Longest wait for a packet to ride on.
-    pub delay_max: Duration,
-    /// So many ack-eliciting packets are acknowledged at once.
-    pub packets: u32,
-    /// A packet missing this far behind the largest is reported at once: the sender's threshold.
-    pub reordering: u32,
+pub struct Arrival {
+    /// Its number.
+    pub number: PacketNumber,
+    /// Bytes of the datagram.
+    pub size: u16,
+    /// What it holds.
+    pub wants: AckWanted,
+    /// How long it had waited in this host before it could be read; zero where that is not known.
+    pub host_delay: Duration,
 }
 
-impl Default for AckPolicy {
-    fn default() -> Self {
-        Self { delay_max: MAX_ACK_DELAY, packets: 10, reordering: 3 }
-    }
+/// How much a packet wants to be acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum AckWanted {
+    /// It holds only Ack and Padding frames.
+    Not,
+    /// It holds only unreliable messages: nothing will be sent again, so the acknowledgement can
+    /// wait for several of them, at most [`PATIENT_ACK_DELAY`].
+    Late,
+    /// It holds something that must arrive: at most [`MAX_ACK_DELAY`].
+    Soon,
 }
 
 /// The acknowledgement that a sent packet carried, to be kept with that packet.
@@ -59,7 +73,7 @@ impl AckMark {
 impl Received {
     /// Nothing received yet.
     #[must_use]
-    pub const fn new(policy: AckPolicy) -> Self {
+    pub const fn new() -> Self {
         Self {
             ranges: Vec::new(),
             floor: PacketNumber(0),
@@ -67,44 +81,73 @@ impl Received {
             largest_host_delay: Duration::ZERO,
             unreported: PacketNumber(0),
             unacknowledged: 0,
+            unacknowledged_bytes: 0,
+            soon: false,
             deadline: Instant::FAR,
-            policy,
+            reported_at: Instant::ZERO,
+            sent_at: Instant::ZERO,
+            sent_gap_us: 0,
         }
     }
 
-    /// Takes in packet `number`, which was opened at `now` and had waited in this host for
-    /// `host_delay` before it could be read (zero where that is not known).
-    pub fn on_received(
-        &mut self,
-        now: Instant,
-        number: PacketNumber,
-        ack_eliciting: bool,
-        host_delay: Duration,
-    ) {
-        if self.largest().is_none_or(|largest| number > largest) {
+    /// Takes in a packet, which was opened at `now`.
+    ///
+    /// Bulk data is acknowledged after two packets' bytes, but not more often than every few
+    /// milliseconds unless much came: the sender steers by it. A gap is told at once if it is in
+    /// such data. All else waits for a packet to ride on.
+    pub fn on_received(&mut self, now: Instant, arrival: Arrival) {
+        if self.largest().is_none_or(|largest| arrival.number > largest) {
             self.largest_at = now;
-            self.largest_host_delay = host_delay;
+            self.largest_host_delay = arrival.host_delay;
         }
-        self.insert(number);
-        if !ack_eliciting {
-            return;
-        }
+        self.insert(arrival.number);
+        let wait = match arrival.wants {
+            AckWanted::Not => return,
+            AckWanted::Late => PATIENT_ACK_DELAY,
+            AckWanted::Soon => MAX_ACK_DELAY,
+        };
+        self.soon |= arrival.wants == AckWanted::Soon;
         self.unacknowledged = self.unacknowledged.saturating_add(1);
-        let at_once = self.unacknowledged >= self.policy.packets || self.has_news_of_loss();
-        let due = if at_once { now } else { now + self.policy.delay_max };
+        self.unacknowledged_bytes =
+            self.unacknowledged_bytes.saturating_add(u32::from(arrival.size));
+        let mut due = now + wait;
+        let bulk = self.unacknowledged_bytes >= BULK_BYTES;
+        if bulk {
+            due = due.min(now.max(self.reported_at + BULK_INTERVAL));
+        }
+        if self.has_news_of_loss() {
+            self.soon = true;
+            due = if bulk { now } else { due.min(now + MAX_ACK_DELAY) };
+        }
+        if self.unacknowledged_bytes >= MUCH_BYTES || self.unacknowledged >= MANY_PACKETS {
+            due = now;
+        }
         self.deadline = self.deadline.min(due);
     }
 
-    /// Whether an acknowledgement should ride on a packet that leaves anyway.
+    /// Whether an acknowledgement should ride on a packet that leaves now: if what came should not
+    /// wait, several packets did, or the next packet may leave too late.
     #[must_use]
-    pub const fn ack_pending(&self) -> bool {
+    pub fn rides(&self, now: Instant) -> bool {
+        let gap = Duration::from_micros(u64::from(self.sent_gap_us));
+        let next = now + now.since(self.sent_at).max(gap);
         self.unacknowledged > 0
+            && (self.soon || self.unacknowledged >= RIDE_PACKETS || next >= self.deadline)
+    }
+
+    /// A packet leaves this side.
+    pub fn on_packet_sent(&mut self, now: Instant) {
+        let gap = now.since(self.sent_at);
+        if gap > Duration::ZERO {
+            self.sent_gap_us = micros(gap.min(PATIENT_ACK_DELAY)) as u32;
+            self.sent_at = now;
+        }
     }
 
     /// When an acknowledgement must leave even alone; in the past if at once.
     #[must_use]
     pub const fn ack_deadline(&self) -> Option<Instant> {
-        if self.ack_pending() { Some(self.deadline) } else { None }
+        if self.unacknowledged > 0 { Some(self.deadline) } else { None }
     }
 
     /// What to acknowledge, as inclusive ranges in descending order: at most [`MAX_RANGES`], and at
@@ -140,9 +183,12 @@ impl Received {
 
     /// The first `told` of [`ranges`](Self::ranges) are on their way to the peer (0: none had room);
     /// the mark goes with the packet that carries them.
-    pub fn on_ack_sent(&mut self, told: usize) -> AckMark {
+    pub fn on_ack_sent(&mut self, now: Instant, told: usize) -> AckMark {
         let Some(largest) = self.largest().filter(|_| told > 0) else { return AckMark::NONE };
         self.unacknowledged = 0;
+        self.unacknowledged_bytes = 0;
+        self.soon = false;
+        self.reported_at = now;
         self.deadline = Instant::FAR;
         self.unreported = after(largest);
         // A frame without the older ranges must not make them forgotten.
@@ -218,7 +264,7 @@ impl Received {
     /// Whether a packet is missing that the sender will give up for lost when it hears of the
     /// largest, and did not after the last acknowledgement.
     fn has_news_of_loss(&self) -> bool {
-        let reordering = u64::from(self.policy.reordering);
+        let reordering = REPORTED_GAP;
         let Some(last) = self.largest().and_then(|largest| largest.0.checked_sub(reordering))
         else {
             return false;
@@ -231,7 +277,7 @@ impl Received {
 
 impl Default for Received {
     fn default() -> Self {
-        Self::new(AckPolicy::default())
+        Self::new()
     }
 }
 
@@ -261,6 +307,23 @@ pub const MAX_RANGES: usize = 32;
 /// How long an acknowledgement may wait for data to ride on; both sides count on it.
 pub const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 
+/// The same where only unreliable messages are to be acknowledged: two ticks of a 60 Hz game.
+pub const PATIENT_ACK_DELAY: Duration = Duration::from_millis(40);
+
+/// A packet missing this far behind the largest is worth telling: the sender's threshold.
+const REPORTED_GAP: u64 = 3;
+
+/// So many packets without anything urgent are acknowledged by the next packet that leaves.
+const RIDE_PACKETS: u32 = 3;
+
+/// Two full packets: somebody sends more than single messages.
+const BULK_BYTES: u32 = 2 * 1200;
+/// Bulk data is acknowledged no more often than this…
+const BULK_INTERVAL: Duration = Duration::from_millis(4);
+/// …unless so much came, or so many packets.
+const MUCH_BYTES: u32 = 10 * 1200;
+const MANY_PACKETS: u32 = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,10 +333,18 @@ mod tests {
 
     const T: Instant = Instant::from_millis(1000);
 
+    fn arrival(number: u64, size: u16, wants: AckWanted) -> Arrival {
+        Arrival { number: PacketNumber(number), size, wants, host_delay: Duration::ZERO }
+    }
+
     fn take(received: &mut Received, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {
-            received.on_received(T, PacketNumber(number), true, Duration::ZERO);
+            received.on_received(T, arrival(number, 100, AckWanted::Soon));
         }
+    }
+
+    fn take_full(received: &mut Received, now: Instant, number: u64) {
+        received.on_received(now, arrival(number, 1200, AckWanted::Soon));
     }
 
     fn ranges(received: &Received) -> vec::Vec<(u64, u64)> {
@@ -282,7 +353,7 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Received>() <= 600, "{}", size_of::<Received>());
+        assert!(size_of::<Received>() <= 616, "{}", size_of::<Received>());
     }
 
     #[test]
@@ -323,9 +394,11 @@ mod tests {
     #[test]
     fn delays_belong_to_the_largest() {
         let mut received = Received::default();
-        received.on_received(T, PacketNumber(9), true, Duration::from_millis(4));
+        let host_delay = Duration::from_millis(4);
+        received.on_received(T, Arrival { host_delay, ..arrival(9, 100, AckWanted::Soon) });
         let later = T + Duration::from_millis(3);
-        received.on_received(later, PacketNumber(8), true, Duration::from_millis(1));
+        let host_delay = Duration::from_millis(1);
+        received.on_received(later, Arrival { host_delay, ..arrival(8, 100, AckWanted::Soon) });
         assert_eq!(received.ack_delay(later), Duration::from_millis(3 + 4));
         assert_eq!(received.host_delay(), Duration::from_millis(4));
     }
@@ -333,49 +406,103 @@ mod tests {
     #[test]
     fn an_acknowledgement_waits_for_company_but_not_long() {
         let mut received = Received::default();
-        received.on_received(T, PacketNumber(0), false, Duration::ZERO);
-        assert!(!received.ack_pending());
+        received.on_received(T, arrival(0, 100, AckWanted::Not));
+        assert!(!received.rides(T));
         assert_eq!(received.ack_deadline(), None);
         take(&mut received, [1]);
-        received.on_received(T + Duration::from_millis(9), PacketNumber(2), true, Duration::ZERO);
-        assert!(received.ack_pending());
+        let later = T + Duration::from_millis(9);
+        received.on_received(later, arrival(2, 100, AckWanted::Soon));
+        assert!(received.rides(later));
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
-        received.on_ack_sent(MAX_RANGES);
-        assert!(!received.ack_pending());
+        received.on_ack_sent(later, MAX_RANGES);
+        assert!(!received.rides(later));
         assert_eq!(received.ack_deadline(), None);
     }
 
     #[test]
-    fn many_packets_are_acknowledged_at_once() {
+    fn what_is_never_sent_again_is_acknowledged_by_every_third_packet() {
+        let ms = Duration::from_millis;
         let mut received = Received::default();
-        take(&mut received, 0..9);
-        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
-        take(&mut received, [9]);
-        assert_eq!(received.ack_deadline(), Some(T));
+        for tick in 0..60 {
+            let now = T + ms(16) * tick;
+            received.on_received(now, arrival(u64::from(tick), 130, AckWanted::Late));
+            assert!(received.ack_deadline().unwrap() > now + ms(5), "none leaves alone");
+            let leaves = now + ms(5);
+            if received.rides(leaves) {
+                received.on_ack_sent(leaves, MAX_RANGES);
+            }
+            received.on_packet_sent(leaves);
+            assert!(tick < 3 || received.unacknowledged < 3);
+        }
     }
 
     #[test]
-    fn a_gap_is_reported_at_once_but_only_once() {
+    fn a_side_that_seldom_sends_takes_every_chance() {
+        let ms = Duration::from_millis;
         let mut received = Received::default();
-        take(&mut received, [0, 2, 3]);
-        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY), "perhaps only late");
-        take(&mut received, [4]);
-        assert_eq!(received.ack_deadline(), Some(T), "three behind: the sender gives it up");
-        received.on_ack_sent(MAX_RANGES);
-        take(&mut received, [5]);
+        received.on_packet_sent(T);
+        received.on_packet_sent(T + ms(50));
+        received.on_received(T + ms(90), arrival(0, 130, AckWanted::Late));
+        assert!(received.rides(T + ms(100)), "the next one leaves in 50 ms, too late");
+    }
+
+    #[test]
+    fn bulk_data_is_acknowledged_every_few_milliseconds() {
+        let ms = Duration::from_millis;
+        let mut received = Received::default();
+        take_full(&mut received, T, 0);
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
-        take(&mut received, [7, 8]);
-        received.on_ack_sent(MAX_RANGES);
-        take(&mut received, [9]);
+        take_full(&mut received, T, 1);
+        assert_eq!(received.ack_deadline(), Some(T), "the first two at once");
+        received.on_ack_sent(T, MAX_RANGES);
+        for number in 2..11 {
+            take_full(&mut received, T + ms(1), number);
+        }
+        assert_eq!(received.ack_deadline(), Some(T + BULK_INTERVAL));
+        take_full(&mut received, T + ms(2), 11);
+        assert_eq!(received.ack_deadline(), Some(T + ms(2)), "ten are much");
+    }
+
+    #[test]
+    fn a_gap_in_bulk_data_is_reported_at_once_but_only_once() {
+        let mut received = Received::default();
+        take_full(&mut received, T, 0);
+        received.on_ack_sent(T, MAX_RANGES);
+        take_full(&mut received, T, 2);
+        take_full(&mut received, T, 3);
+        assert_eq!(received.ack_deadline(), Some(T + BULK_INTERVAL), "perhaps only late");
+        take_full(&mut received, T, 4);
+        assert_eq!(received.ack_deadline(), Some(T), "three behind: the sender gives it up");
+        received.on_ack_sent(T, MAX_RANGES);
+        take_full(&mut received, T, 5);
+        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
+        take_full(&mut received, T, 7);
+        take_full(&mut received, T, 8);
+        received.on_ack_sent(T, MAX_RANGES);
+        take_full(&mut received, T, 9);
+        take_full(&mut received, T, 10);
         assert_eq!(received.ack_deadline(), Some(T), "6 was not given up by the last one");
+    }
+
+    #[test]
+    fn a_gap_in_small_packets_rides_on_the_next() {
+        let mut received = Received::default();
+        for number in [0, 1] {
+            received.on_received(T, arrival(number, 130, AckWanted::Late));
+        }
+        received.on_ack_sent(T, MAX_RANGES);
+        received.on_packet_sent(T);
+        received.on_received(T, arrival(5, 130, AckWanted::Late));
+        assert!(received.rides(T));
+        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
     }
 
     #[test]
     fn the_first_packets_may_be_missing() {
         let mut received = Received::default();
-        take(&mut received, [2]);
+        take_full(&mut received, T, 2);
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
-        take(&mut received, [3]);
+        take_full(&mut received, T, 3);
         assert_eq!(received.ack_deadline(), Some(T));
     }
 
@@ -383,7 +510,7 @@ mod tests {
     fn what_the_peer_knows_is_not_told_again() {
         let mut received = Received::default();
         take(&mut received, [0, 1, 3, 5, 6]);
-        let mark = received.on_ack_sent(MAX_RANGES);
+        let mark = received.on_ack_sent(T, MAX_RANGES);
         assert_ne!(mark, AckMark::NONE);
         take(&mut received, [7, 9]);
         received.on_ack_acknowledged(AckMark::NONE);
@@ -392,7 +519,7 @@ mod tests {
         assert_eq!(ranges(&received), [(9, 9), (7, 7)]);
         take(&mut received, [2, 8]);
         assert_eq!(ranges(&received), [(7, 9)], "below the floor all is told");
-        let mark = received.on_ack_sent(MAX_RANGES);
+        let mark = received.on_ack_sent(T, MAX_RANGES);
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(9, 9)], "the largest always stays");
         take(&mut received, [10]);
@@ -405,10 +532,10 @@ mod tests {
     fn what_had_no_room_in_the_frame_is_not_forgotten() {
         let mut received = Received::default();
         take(&mut received, [0, 2, 4]);
-        assert_eq!(received.on_ack_sent(0), AckMark::NONE);
-        assert!(received.ack_pending());
-        let mark = received.on_ack_sent(2);
-        assert!(!received.ack_pending());
+        assert_eq!(received.on_ack_sent(T, 0), AckMark::NONE);
+        assert!(received.ack_deadline().is_some());
+        let mark = received.on_ack_sent(T, 2);
+        assert!(received.ack_deadline().is_none());
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(4, 4), (2, 2), (0, 0)]);
     }
@@ -418,7 +545,7 @@ mod tests {
         let mut received = Received::default();
         let base = 3 << 32;
         take(&mut received, [base - 4, base - 2]);
-        let mark = received.on_ack_sent(MAX_RANGES);
+        let mark = received.on_ack_sent(T, MAX_RANGES);
         take(&mut received, [base + 1]);
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(base + 1, base + 1)]);
@@ -443,12 +570,12 @@ mod tests {
             let mut naive = BTreeSet::new();
             let mut floor = 0;
             for (number, acknowledge) in steps {
-                received.on_received(T, PacketNumber(number), true, Duration::ZERO);
+                take(&mut received, [number]);
                 if number >= floor {
                     naive.insert(number);
                 }
                 if acknowledge {
-                    let mark = received.on_ack_sent(MAX_RANGES);
+                    let mark = received.on_ack_sent(T, MAX_RANGES);
                     received.on_ack_acknowledged(mark);
                     floor = *naive.last().unwrap();
                     naive = naive.split_off(&floor);

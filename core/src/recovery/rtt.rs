@@ -25,6 +25,8 @@ pub struct Rtt {
     min_us: u64,
     jitter_us: u64,
     end_delay_us: u64,
+    /// Added to the round trip before a packet counts as lost, in eighths of it.
+    patience: u8,
     first_sample_at: Option<Instant>,
 }
 
@@ -46,41 +48,43 @@ impl Rtt {
             min_us: us,
             jitter_us: 0,
             end_delay_us: 0,
+            patience: 1,
             first_sample_at: None,
         }
     }
 
     /// Takes in that a packet was acknowledged `elapsed` after it was sent.
     ///
-    /// The host's part is taken off first and in any case: frame loops in step would else look like
-    /// a longer path. The rest obeys RFC 9002 §5.3: it is taken off only as far as the result stays
-    /// at or above the minimum. The RFC's cap on the peer's delay has no place here, as a peer is
-    /// served at its frame rate; [`pto`](Self::pto) allows for what was seen. A peer that claims too
-    /// much only has itself sent more.
+    /// The time at the ends is taken off wholly, from the minimum too: frame loops would else look
+    /// like a longer path, or like a queue. (RFC 9002 §5.3 trusts less. A peer that claims too much
+    /// only has itself sent more, or less.) [`pto`](Self::pto) allows for what was seen.
     pub fn update(&mut self, now: Instant, elapsed: Duration, delay: EndDelay) {
-        let at_ends = micros(delay.ack.max(delay.host)).min(MAX_END_DELAY_US);
-        self.end_delay_us = (self.end_delay_us - self.end_delay_us / 8).max(at_ends);
+        let at_ends = delay.ack.max(delay.host);
+        let lately = self.end_delay_us - self.end_delay_us / 8;
+        self.end_delay_us = lately.max(micros(at_ends).min(MAX_END_DELAY_US));
         // No packet can have waited for longer than the whole took: such a claim counts for nothing.
-        let host = if delay.host < elapsed { delay.host } else { Duration::ZERO };
-        let held_back = micros(delay.ack.saturating_sub(delay.host));
-        let elapsed = micros(elapsed.saturating_sub(host));
+        let at_ends = if at_ends < elapsed { at_ends } else { Duration::ZERO };
+        let sample = micros(elapsed - at_ends);
         if self.first_sample_at.is_none() {
             self.first_sample_at = Some(now);
-            self.min_us = elapsed;
-            self.latest_us = elapsed;
-            self.smoothed_us = elapsed;
-            self.variation_us = elapsed / 2;
+            self.min_us = sample;
+            self.latest_us = sample;
+            self.smoothed_us = sample;
+            self.variation_us = sample / 2;
             return;
         }
-        self.min_us = self.min_us.min(elapsed);
-        let adjusted = match elapsed.checked_sub(held_back) {
-            Some(adjusted) if adjusted >= self.min_us => adjusted,
-            Some(_) | None => elapsed,
-        };
-        self.variation_us = weigh(self.variation_us, self.smoothed_us.abs_diff(adjusted), 4);
-        self.jitter_us = weigh(self.jitter_us, self.latest_us.abs_diff(adjusted), 16);
-        self.smoothed_us = weigh(self.smoothed_us, adjusted, 8);
-        self.latest_us = adjusted;
+        self.min_us = self.min_us.min(sample);
+        self.variation_us = weigh(self.variation_us, self.smoothed_us.abs_diff(sample), 4);
+        self.jitter_us = weigh(self.jitter_us, self.latest_us.abs_diff(sample), 16);
+        self.smoothed_us = weigh(self.smoothed_us, sample, 8);
+        self.latest_us = sample;
+    }
+
+    /// How long packets and acknowledgements lately lay at the ends: the longest time, forgotten by
+    /// an eighth with each sample.
+    #[must_use]
+    pub const fn end_delay(&self) -> Duration {
+        Duration::from_micros(self.end_delay_us)
     }
 
     /// The latest sample, without the time at the ends.
@@ -129,11 +133,17 @@ impl Rtt {
     }
 
     /// How much later than a later packet's a packet's sending may lie back before it counts as
-    /// lost: 9/8 of the round trip (RFC 9002 §6.1.2).
+    /// lost: 9/8 of the round trip (RFC 9002 §6.1.2), more where that proved too hasty.
     #[must_use]
     pub fn loss_delay(&self) -> Duration {
         let rtt = self.latest_us.max(self.smoothed_us);
-        Duration::from_micros(rtt.saturating_add(rtt / 8)).max(GRANULARITY)
+        let patience = (rtt / 8).saturating_mul(u64::from(self.patience));
+        Duration::from_micros(rtt.saturating_add(patience)).max(GRANULARITY)
+    }
+
+    /// A packet that counted as lost after [`loss_delay`](Self::loss_delay) arrived.
+    pub fn on_hasty_loss(&mut self) {
+        self.patience = (self.patience + 1).min(PATIENCE_MAX);
     }
 }
 
@@ -155,6 +165,9 @@ pub const INITIAL_RTT: Duration = Duration::from_millis(200);
 /// Timers do not promise more than this (RFC 9002 §6.1.2).
 pub const GRANULARITY: Duration = Duration::from_millis(1);
 
+/// Packets are not waited for longer than 1.5 round trips.
+const PATIENCE_MAX: u8 = 4;
+
 /// A peer's stall longer than this does not lengthen later probe time-outs any more.
 const MAX_END_DELAY_US: u64 = 250_000;
 
@@ -174,7 +187,7 @@ mod tests {
         assert_eq!(rtt.pto(25 * MS), 200 * MS + 400 * MS + 25 * MS);
         assert_eq!(rtt.first_sample_at(), None);
         after(&mut rtt, 40 * MS, 10 * MS, Duration::ZERO);
-        assert_eq!((rtt.smoothed(), rtt.variation(), rtt.min()), (40 * MS, 20 * MS, 40 * MS));
+        assert_eq!((rtt.smoothed(), rtt.variation(), rtt.min()), (30 * MS, 15 * MS, 30 * MS));
         assert_eq!(rtt.first_sample_at(), Some(Instant::from_millis(1000)));
     }
 
@@ -186,29 +199,40 @@ mod tests {
         assert_eq!((rtt.latest(), rtt.smoothed(), rtt.min()), (40 * MS, 40 * MS, 40 * MS));
         assert_eq!(rtt.variation(), 15 * MS);
         assert_eq!(rtt.jitter(), Duration::ZERO);
+        assert_eq!(rtt.end_delay(), 40 * MS);
     }
 
     #[test]
-    fn a_claim_cannot_push_a_sample_below_the_minimum() {
+    fn a_claim_longer_than_the_whole_counts_for_nothing() {
         let mut rtt = Rtt::new();
         after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
-        after(&mut rtt, 56 * MS, 20 * MS, Duration::ZERO);
+        after(&mut rtt, 56 * MS, 56 * MS, Duration::ZERO);
         assert_eq!(rtt.latest(), 56 * MS);
         after(&mut rtt, 56 * MS, Duration::MAX, Duration::MAX);
         assert_eq!((rtt.latest(), rtt.min()), (56 * MS, 40 * MS));
-        assert_eq!(rtt.smoothed(), Duration::from_micros(43_750));
+    }
+
+    #[test]
+    fn a_hasty_loss_makes_patient() {
+        let mut rtt = Rtt::new();
+        after(&mut rtt, 40 * MS, Duration::ZERO, Duration::ZERO);
+        assert_eq!(rtt.loss_delay(), 45 * MS);
+        for _ in 0..9 {
+            rtt.on_hasty_loss();
+        }
+        assert_eq!(rtt.loss_delay(), 60 * MS);
     }
 
     #[test]
     fn frame_loops_in_step_are_not_taken_for_distance() {
         let mut rtt = Rtt::new();
         after(&mut rtt, 20_040 * MS, 20_005 * MS, 20_000 * MS);
-        assert_eq!((rtt.smoothed(), rtt.min()), (40 * MS, 40 * MS), "a stalled peer is not far");
+        assert_eq!((rtt.smoothed(), rtt.min()), (35 * MS, 35 * MS), "a stalled peer is not far");
         for _ in 0..50 {
             after(&mut rtt, 50 * MS, 16 * MS, 15 * MS);
         }
-        assert_eq!(rtt.min(), 35 * MS);
-        assert!(rtt.smoothed() < 36 * MS);
+        assert_eq!(rtt.min(), 34 * MS);
+        assert!(rtt.smoothed() < 35 * MS);
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct SentPacket {
     pub size: u16,
     /// The path it was sent over.
     pub path: PathIndex,
+    /// Whether there was too little to send to fill the path.
+    pub(super) app_limited: bool,
     /// Its place among the remembered packets of its path (wrapping).
     pub(super) sequence: u32,
     /// Bytes the path had delivered when it was sent (wrapping), for delivery rates.

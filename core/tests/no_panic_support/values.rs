@@ -9,8 +9,8 @@ use waylane_core::noise::{self, Initiator, KeyPair, Responder};
 use waylane_core::pool::Quota;
 use waylane_core::protection::{KeyPhase, Packet, PacketKeys, PacketWindow};
 use waylane_core::recovery::{
-    AckPolicy, ControllerKind, EndDelay, Fixed, FrameList, NewPacket, NewReno, PathIndex, Received,
-    Recovery, Rtt, SentFree, SentPool, SentSlot,
+    AckWanted, Arrival, ControllerKind, EndDelay, Fixed, FrameList, NewPacket, PathIndex,
+    RateBounds, Received, Recovery, Rtt, SentFree, SentPool, SentSlot, Steered,
 };
 use waylane_core::relay::{AnswerRates, Budget, Rate, RelayConfig};
 use waylane_core::time::Instant;
@@ -134,16 +134,13 @@ pub(crate) fn handshakes<C: Crypto>(dice: &Dice, crypto: &mut C) -> u64 {
 pub(crate) fn recovery(dice: &Dice) -> u64 {
     let controller = || {
         let fixed = Fixed { window: dice.extreme(), rate: Some(dice.extreme()) };
-        dice.pick([ControllerKind::NewReno(NewReno::new()), ControllerKind::Fixed(fixed)])
+        let bounds = RateBounds { min: dice.extreme(), max: dice.extreme() };
+        dice.pick([ControllerKind::Steered(Steered::new(bounds)), ControllerKind::Fixed(fixed)])
     };
     let mut recovery = Recovery::new(controller());
     let (mut slots, mut free) = ([SentSlot::default(); 12], SentFree::default());
     let mut pool = SentPool::new(&mut slots, &mut free);
-    let mut received = Received::new(AckPolicy {
-        delay_max: dice.duration(),
-        packets: dice.word(),
-        reordering: dice.word(),
-    });
+    let mut received = Received::new();
     let mut rtt = Rtt::assuming(dice.duration());
     let mut now = Instant::from_micros(dice.extreme());
     let mut acked = 0;
@@ -157,8 +154,10 @@ pub(crate) fn recovery(dice: &Dice) -> u64 {
                 let frames = FrameList(dice.word());
                 let ack_eliciting = dice.below(4) != 0;
                 let frames = if ack_eliciting { frames } else { FrameList::EMPTY };
-                let ack = received.on_ack_sent(dice.word() as usize);
-                let new = NewPacket { path, size, ack_eliciting, frames, ack };
+                received.on_packet_sent(now);
+                let ack = received.on_ack_sent(now, dice.word() as usize);
+                let patient = dice.below(2) == 0;
+                let new = NewPacket { path, size, ack_eliciting, frames, ack, patient };
                 ignore(recovery.on_sent(now, new, &mut pool));
                 received.on_ack_acknowledged(ack);
             }
@@ -186,7 +185,10 @@ pub(crate) fn recovery(dice: &Dice) -> u64 {
             10 => {
                 // Numbers are below 2⁶² (RFC 9000 §12.3).
                 let number = PacketNumber(dice.pick([dice.below(300), dice.extreme() >> 2]));
-                received.on_received(now, number, dice.below(2) == 0, dice.duration());
+                let wants = dice.pick([AckWanted::Not, AckWanted::Late, AckWanted::Soon]);
+                let host_delay = dice.duration();
+                received.on_received(now, Arrival { number, size, wants, host_delay });
+                ignore(received.rides(now));
                 let _ = (received.ack_delay(now), received.ack_deadline(), received.largest());
                 ignore((received.ranges().count(), received.wants_acknowledgement()));
             }
@@ -194,7 +196,13 @@ pub(crate) fn recovery(dice: &Dice) -> u64 {
         }
         rtt.update(now, dice.duration(), delay);
         let _ = (rtt.pto(dice.duration()), rtt.loss_delay(), rtt.jitter(), rtt.variation());
-        let _ = (recovery.can_send(path, size), recovery.window(path), recovery.pacing_rate(path));
+        let _ = (recovery.window(path), recovery.pacing_rate(path), recovery.loss(path));
+        let _ = (recovery.room(now, path, size), recovery.urgent_room(now, size));
+        match dice.below(8) {
+            0 => recovery.on_app_limited(path),
+            1 => recovery.on_urgent_sent(size),
+            _ => {}
+        }
         let _ = (recovery.oldest(path, &pool), recovery.largest_acked());
     }
     acked

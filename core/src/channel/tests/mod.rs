@@ -106,7 +106,12 @@ impl Side {
         let mut writer = Writer::new(&mut out);
         let mut list = FrameList::EMPTY;
         let (channels, mut pools) = self.parts();
-        let written = channels.write(&mut pools, scope, &mut writer, &mut list);
+        let what = match scope {
+            Scope::Protocol => Allowed::Protocol,
+            Scope::Everything => Allowed::Everything,
+        };
+        let permit = Permit { what, loss: 0 };
+        let written = channels.write(&mut pools, permit, &mut writer, &mut list);
         (writer.written().to_vec(), list, written)
     }
 

@@ -1,0 +1,232 @@
+//! Small reliable data goes again in later packets that leave anyway, so that a lost packet costs a
+//! tick and not a round trip.
+
+use heapless::Vec;
+
+use super::node::NodeKind;
+use super::slot::State;
+use super::{Channels, Node, Pools};
+use crate::pool::NONE;
+use crate::recovery::FrameList;
+use crate::wire::Writer;
+use crate::wire::frame::ReliableRange;
+use crate::wire::number::{Truncated, encode_len_within};
+
+/// What one peer is owed again, oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct Repeats {
+    list: Vec<Repeat, REPEATS>,
+    /// Bytes that may be repeated: earned by what leaves for the first time, so that repeats stay a
+    /// small share.
+    credit: u16,
+}
+
+/// A range of a reliable stream that left and is not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Repeat {
+    slot: u16,
+    len: u16,
+    /// In so many more packets.
+    times: u8,
+    /// Whether a packet may leave for it alone.
+    alone: bool,
+    start: u64,
+}
+
+impl Repeats {
+    pub(super) const fn new() -> Self {
+        Self { list: Vec::new(), credit: CREDIT_MAX }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// `bytes` of a packet were written.
+    pub(super) fn earn(&mut self, bytes: usize) {
+        let earned = u16::try_from(bytes / 2).unwrap_or(CREDIT_MAX);
+        self.credit = self.credit.saturating_add(earned).min(CREDIT_MAX);
+    }
+
+    /// Whether a packet may leave for repeats alone.
+    pub(super) fn want_a_packet(&self) -> bool {
+        self.list.iter().any(|repeat| repeat.alone && repeat.len <= self.credit)
+    }
+
+    /// A range left that is to be repeated.
+    pub(super) fn owe(&mut self, slot: u16, start: u64, len: u16, times: u8, alone: bool) {
+        if times == 0 {
+            return;
+        }
+        if self.list.is_full() {
+            self.list.remove(0);
+        }
+        // Cannot fail: a full list has just lost one.
+        let _ = self.list.push(Repeat { slot, len, times, alone, start });
+    }
+
+    /// `start..end` of a channel's stream need not be repeated any more.
+    pub(super) fn forget(&mut self, slot: u16, start: u64, end: u64) {
+        if !self.list.is_empty() {
+            self.list.retain(|repeat| {
+                repeat.slot != slot || repeat.start >= end || start > repeat.start
+            });
+        }
+    }
+
+    /// Nothing of a channel need be repeated any more.
+    pub(super) fn forget_all(&mut self, slot: u16) {
+        self.list.retain(|repeat| repeat.slot != slot);
+    }
+}
+
+impl Channels {
+    /// Writes the first `count` ranges that are owed again, as far as they fit.
+    pub(super) fn write_repeats(
+        &mut self,
+        pools: &mut Pools<'_>,
+        count: usize,
+        writer: &mut Writer<'_>,
+        list: &mut FrameList,
+    ) {
+        let mut at = 0;
+        for _ in 0..count {
+            let Some(repeat) = self.repeats.list.get(at).copied() else { return };
+            if repeat.len > self.repeats.credit || !self.write_repeat(pools, repeat, writer, list) {
+                at += 1;
+                continue;
+            }
+            self.repeats.credit -= repeat.len;
+            match self.repeats.list.get_mut(at) {
+                Some(repeat) if repeat.times > 1 => {
+                    repeat.times -= 1;
+                    at += 1;
+                }
+                _ => {
+                    self.repeats.list.remove(at);
+                }
+            }
+        }
+    }
+
+    fn write_repeat(
+        &mut self,
+        pools: &mut Pools<'_>,
+        repeat: Repeat,
+        writer: &mut Writer<'_>,
+        list: &mut FrameList,
+    ) -> bool {
+        let Repeat { slot, start, .. } = repeat;
+        let len = usize::from(repeat.len);
+        let state = &pools.slots[u32::from(slot)];
+        let incarnation = self.incarnation(state.channel);
+        let channel = state.channel;
+        let frame = ReliableRange {
+            channel,
+            incarnation_low: incarnation.low_bits(),
+            offset: self.offset(pools, slot, start),
+            data: &[],
+        };
+        if frame.data_room(writer.remaining(), false).is_none_or(|room| room < len) {
+            return false;
+        }
+        let Some(node) = self.take_sent(pools) else { return false };
+        let written = frame.emit_head(writer, len, false);
+        debug_assert!(written.is_ok(), "the frame was measured");
+        super::write::copy(
+            &mut pools.slots[u32::from(slot)].send.chain,
+            &pools.send,
+            start,
+            len,
+            writer,
+        );
+        pools.nodes[node] = Node {
+            next: list.0,
+            slot: u16::from(channel.0),
+            kind: NodeKind::Repeat,
+            incarnation: incarnation.0,
+            start,
+            len: u32::from(repeat.len),
+            ..Node::new()
+        };
+        list.0 = node;
+        true
+    }
+
+    /// The offset as a frame of this channel says it now.
+    ///
+    /// A packet that counts as lost may still arrive when newer ones have moved the other side's
+    /// expectation on, as long as its replay window lets it in.
+    pub(super) fn offset(&self, pools: &Pools<'_>, slot: u16, start: u64) -> Truncated {
+        let send = &pools.slots[u32::from(slot)].send;
+        let low = send.released(pools.nodes.items());
+        let high = send.sent.saturating_add(super::write::STRAGGLER_BYTES);
+        Truncated::new(start, encode_len_within(start, low, high))
+    }
+
+    /// A repeated range arrived: the first copy, wherever it is, need not.
+    pub(super) fn on_repeat_acked(&mut self, pools: &mut Pools<'_>, repeat: &Node) {
+        let in_use = |state| matches!(state, State::Open | State::Draining);
+        let Some(slot) = self.slot_in_state(pools, repeat, in_use) else { return };
+        self.repeats.forget(slot, repeat.start, repeat.end());
+        let mut next = pools.slots[u32::from(slot)].send.ranges_head;
+        let mut helped = false;
+        while next != NONE && pools.nodes[next].start < repeat.end() {
+            let index = next;
+            let node = pools.nodes[index];
+            next = node.after;
+            if node.start < repeat.start || node.end() > repeat.end() {
+                continue;
+            }
+            helped = true;
+            if node.kind == NodeKind::Lost {
+                self.unlink_lost(pools, slot, index);
+            }
+            pools.slots[u32::from(slot)].send.unlink(&mut pools.nodes, index);
+            if node.kind == NodeKind::Lost {
+                self.give_sent(pools, index);
+            } else {
+                // Its packet still holds it.
+                pools.nodes[index].kind = NodeKind::Detached;
+            }
+        }
+        if helped {
+            self.counters.repeats_used += 1;
+            self.release_sent(pools, slot);
+            self.relist(pools, slot);
+            self.check_drained(pools, slot);
+        }
+    }
+
+    fn unlink_lost(&mut self, pools: &mut Pools<'_>, slot: u16, index: u32) {
+        let after = pools.nodes[index].next;
+        let mut before = NONE;
+        let mut here = pools.slots[u32::from(slot)].send.lost_head;
+        while here != NONE && here != index {
+            before = here;
+            here = pools.nodes[here].next;
+        }
+        let send = &mut pools.slots[u32::from(slot)].send;
+        if before == NONE {
+            send.lost_head = after;
+        } else {
+            pools.nodes[before].next = after;
+        }
+        if send.lost_tail == index {
+            send.lost_tail = before;
+        }
+    }
+}
+
+/// Ranges owed at a time: more small messages than this in one packet's time are a flow.
+const REPEATS: usize = 8;
+
+/// The longest range that is repeated.
+pub(super) const REPEAT_MAX: usize = 256;
+
+/// Bytes repeated in a row.
+const CREDIT_MAX: u16 = 4096;

@@ -1,0 +1,150 @@
+//! When the next packet may leave, so that a rate becomes an even stream (RFC 9002 §7.7).
+
+use core::time::Duration;
+
+use crate::time::{Instant, micros};
+
+/// One path's credit.
+///
+/// Bursts are of two packets or what a millisecond carries. A caller that comes later than it was
+/// asked to (an application that calls only once a frame) finds the credit of the time since, up to
+/// [`LATENESS_MAX`], and when it begins anew after a pause, as much as it has lately been late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pacer {
+    /// In bytes × [`SCALE`]; negative after data that did not wait.
+    credit: i64,
+    filled_at: Instant,
+    /// When the caller, who had something to send, was asked to come again; or [`Instant::FAR`].
+    awaited: Instant,
+    /// How late the caller lately came, in µs.
+    lateness: u32,
+}
+
+impl Pacer {
+    pub(super) const fn new() -> Self {
+        Self { credit: 0, filled_at: Instant::ZERO, awaited: Instant::FAR, lateness: 0 }
+    }
+
+    /// Whether a packet of `bytes` may leave now at `rate` bytes per second; if not, when.
+    pub(super) fn admit(&mut self, now: Instant, rate: u64, bytes: u64) -> Result<(), Instant> {
+        self.fill(now, rate, bytes);
+        if self.credit >= scaled(bytes) {
+            return Ok(());
+        }
+        // A millisecond's worth at a time, so that fast paths are not woken for each packet.
+        let quantum = carried(rate, QUANTUM).max(scaled(bytes));
+        let missing = quantum.saturating_sub(self.credit).unsigned_abs();
+        let wait = Duration::from_micros(missing.div_ceil(rate.max(1))).min(LONGEST_WAIT);
+        let at = now + wait;
+        self.awaited = self.awaited.min(at);
+        Err(at)
+    }
+
+    /// A packet of `bytes` left.
+    pub(super) fn spend(&mut self, bytes: u64) {
+        self.credit = self.credit.saturating_sub(scaled(bytes)).max(-scaled(DEBT_MAX));
+    }
+
+    fn fill(&mut self, now: Instant, rate: u64, bytes: u64) {
+        let passed = now.since(self.filled_at);
+        self.filled_at = now;
+        if self.awaited <= now {
+            let late = now.since(self.awaited).min(LATENESS_MAX);
+            self.lateness = (micros(late) as u32).max(self.lateness - self.lateness / 8);
+            self.awaited = Instant::FAR;
+        }
+        let lateness = Duration::from_micros(u64::from(self.lateness));
+        let allowance = (QUANTUM + lateness).min(LATENESS_MAX);
+        let most = carried(rate, allowance).max(scaled(2 * bytes));
+        self.credit = self.credit.saturating_add(carried(rate, passed)).min(most);
+    }
+}
+
+/// What `rate` bytes per second come to in this time, in units of the credit.
+fn carried(rate: u64, time: Duration) -> i64 {
+    i64::try_from(rate.saturating_mul(micros(time))).unwrap_or(i64::MAX)
+}
+
+/// `value` in units of the credit: byte × µs per second, so that nothing is lost by rounding.
+const fn scaled(value: u64) -> i64 {
+    (value as i64).saturating_mul(SCALE)
+}
+
+const SCALE: i64 = 1_000_000;
+const QUANTUM: Duration = Duration::from_millis(1);
+
+/// Credit of a longer time is lost: twice a frame at 60 Hz.
+const LATENESS_MAX: Duration = Duration::from_millis(33);
+
+/// What did not wait is made up for, up to this many bytes.
+const DEBT_MAX: u64 = 16 * 1024;
+
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 1200;
+
+    /// Sends as much as may leave at `now`; answers how many packets, and when to come again.
+    fn burst(pacer: &mut Pacer, now: Instant, rate: u64) -> (u64, Instant) {
+        let mut packets = 0;
+        loop {
+            match pacer.admit(now, rate, SIZE) {
+                Ok(()) => pacer.spend(SIZE),
+                Err(at) => return (packets, at),
+            }
+            packets += 1;
+        }
+    }
+
+    #[test]
+    fn who_comes_when_asked_sends_an_even_stream() {
+        for rate in [10_000, 1_200_000, 125_000_000] {
+            let mut pacer = Pacer::new();
+            let start = Instant::from_millis(5000);
+            let (mut now, mut sent, end) = (start, 0, start + Duration::from_secs(4));
+            while now < end {
+                let (packets, at) = burst(&mut pacer, now, rate);
+                assert!(packets <= 2.max(1 + rate / 1000 / SIZE), "{packets} at once at {rate}");
+                assert!(at > now);
+                sent += packets * SIZE;
+                now = at;
+            }
+            assert!(sent.abs_diff(4 * rate) <= 4 * rate / 50 + 2 * SIZE, "{sent} at {rate}");
+        }
+    }
+
+    #[test]
+    fn who_comes_once_a_frame_gets_its_bandwidth_too() {
+        let mut pacer = Pacer::new();
+        let start = Instant::from_millis(5000);
+        let sent: u64 = (0..240)
+            .map(|frame| {
+                let now = start + Duration::from_micros(16_667) * frame;
+                burst(&mut pacer, now, 1_200_000).0 * SIZE
+            })
+            .sum();
+        assert!(sent >= 4_700_000, "{sent}");
+    }
+
+    #[test]
+    fn a_pause_earns_two_packets() {
+        let mut pacer = Pacer::new();
+        burst(&mut pacer, Instant::from_millis(5000), 120_000);
+        pacer.awaited = Instant::FAR;
+        assert_eq!(burst(&mut pacer, Instant::from_millis(9000), 120_000).0, 2);
+    }
+
+    #[test]
+    fn what_did_not_wait_is_paid_back() {
+        let mut pacer = Pacer::new();
+        let now = Instant::from_millis(5000);
+        burst(&mut pacer, now, 1_200_000);
+        for _ in 0..4 {
+            pacer.spend(SIZE);
+        }
+        assert_eq!(pacer.admit(now, 1_200_000, SIZE), Err(now + Duration::from_millis(5)));
+    }
+}
