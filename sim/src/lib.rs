@@ -31,7 +31,7 @@ mod world;
 
 pub use cross::CrossCounters;
 pub use crypto::{SeededCrypto, watch_opened};
-pub use link::{Bottleneck, Burst, Link, QueueMax, Traffic};
+pub use link::{Arrival, Bottleneck, Burst, Lane, Link, QueueMax, Traffic};
 pub use pair::{A, B, R};
 pub use player::{App, Driving, Endpoint, FRAME, Family, Hand, Heap, Heard, PlayerSetup};
 pub use random::Random;

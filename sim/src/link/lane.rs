@@ -7,11 +7,14 @@ use waylane_core::time::{Instant, micros};
 use super::Link;
 use crate::random::Random;
 
-/// One direction of a leg: its link, what passed, and the order it keeps.
+/// One direction of a leg: its link, what passed, and the order it keeps. Usable alone, to measure
+/// other transports on the links that Waylane is measured on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lane {
-    pub(crate) link: Link,
-    pub(crate) traffic: Traffic,
+pub struct Lane {
+    /// What it does to datagrams; may change at any time.
+    pub link: Link,
+    /// What it has carried.
+    pub traffic: Traffic,
     last_arrival: Instant,
     /// When the bottleneck has sent all it was given, in nanoseconds.
     free_at: u64,
@@ -46,10 +49,11 @@ pub struct Traffic {
 
 /// A datagram's arrival.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Arrival {
-    pub(crate) at: Instant,
+pub struct Arrival {
+    /// When.
+    pub at: Instant,
     /// The bit that is not as it was sent.
-    pub(crate) flipped: Option<usize>,
+    pub flipped: Option<usize>,
 }
 
 impl Traffic {
@@ -79,13 +83,14 @@ impl Traffic {
 }
 
 impl Lane {
-    #[cfg(test)]
-    pub(crate) fn of(link: Link) -> Self {
+    /// A lane that nothing has passed yet.
+    #[must_use]
+    pub fn of(link: Link) -> Self {
         Self { link, ..Self::default() }
     }
 
     /// When a datagram of `length` bytes sent `now` arrives: never, once or twice.
-    pub(crate) fn send(
+    pub fn send(
         &mut self,
         now: Instant,
         length: usize,

@@ -4,8 +4,7 @@ mod lane;
 
 use core::time::Duration;
 
-pub use lane::Traffic;
-pub(crate) use lane::{Arrival, Lane};
+pub use lane::{Arrival, Lane, Traffic};
 
 /// How one direction of a link behaves. The default is perfect: no delay and no loss.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]

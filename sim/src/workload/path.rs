@@ -56,6 +56,13 @@ impl Path {
         }
     }
 
+    /// One direction of it as a single link, for two who speak without a relay.
+    #[must_use]
+    pub fn direct(&self) -> Link {
+        let delay = (self.round_trip / 2).saturating_sub(self.jitter);
+        Link { delay, ..self.rough_leg() }
+    }
+
     /// The leg on which nothing but time passes.
     fn plain_leg(&self) -> Link {
         Link::delayed(self.round_trip / 4)
