@@ -1,0 +1,45 @@
+//! Prints Waylane's figures beside its peers'.
+//!
+//! In `benches/peers`: `cargo run --release -- table [w1|burst|w2|w5|w7 …] [--seeds N]`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use waylane_peers::peer::Library;
+use waylane_peers::quic;
+use waylane_peers::table::Table;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let done = match arguments.next().as_deref() {
+        Some("table") => table(arguments),
+        _ => None,
+    };
+    if done.is_none() {
+        eprintln!("usage: table [w1|burst|w2|w5|w7 …] [--seeds N]");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn table(mut arguments: impl Iterator<Item = String>) -> Option<()> {
+    let (mut seeds, mut chosen) = (9, Vec::new());
+    while let Some(argument) = arguments.next() {
+        if argument == "--seeds" {
+            seeds = arguments.next()?.parse().ok()?;
+        } else {
+            chosen.push(*Table::WORKLOADS.iter().find(|known| **known == argument)?);
+        }
+    }
+    if chosen.is_empty() {
+        chosen = Table::WORKLOADS.to_vec();
+    }
+    let mut table = Table::new(&LIBRARIES);
+    for workload in chosen {
+        table.measure(workload, &LIBRARIES, seeds);
+    }
+    println!("{table}{seeds} seeds");
+    Some(())
+}
+
+const LIBRARIES: [Library; 2] = [quic::CUBIC, quic::BBR];
