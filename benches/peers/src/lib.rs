@@ -5,6 +5,8 @@
 //! `waylane_sim::workload`; percentiles are pooled over all seeds, other figures the runs' median.
 #![forbid(unsafe_code)]
 
+pub mod enet;
+pub mod frames;
 pub mod net;
 pub mod peer;
 pub mod quic;

@@ -6,8 +6,8 @@
 use std::process::ExitCode;
 
 use waylane_peers::peer::Library;
-use waylane_peers::quic;
 use waylane_peers::table::Table;
+use waylane_peers::{enet, frames, quic};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -42,4 +42,5 @@ fn table(mut arguments: impl Iterator<Item = String>) -> Option<()> {
     Some(())
 }
 
-const LIBRARIES: [Library; 2] = [quic::CUBIC, quic::BBR];
+const LIBRARIES: [Library; 5] =
+    [quic::CUBIC, quic::BBR, frames::RENET, frames::RENET_100, enet::ENET];
