@@ -95,6 +95,7 @@ pub use route::Route;
 pub use socket::SocketError;
 pub use stats::{Stats, Traffic};
 
+pub use waylane_core::channel::ChannelOptions;
 pub use waylane_core::crypto::Secret;
 pub use waylane_core::directory::{RelayEntry, RelayEntryError};
 pub use waylane_core::endpoint::{

@@ -2,13 +2,14 @@
 
 use core::fmt;
 
+use waylane_core::channel::ChannelOptions;
 use waylane_core::crypto::Crypto as _;
 use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{
     AddRelayError, CloseChannelError, ConnectError, Counters, Endpoint, OpenChannelError,
     RelayStatus, SendError, Transmit, UnknownPeer, UnknownRelay,
 };
-use waylane_core::id::{ChannelId, PeerId, RelayId, Reliability};
+use waylane_core::id::{ChannelId, PeerId, RelayId};
 use waylane_core::invite::{Invite, InviteSecret};
 use waylane_crypto::ring::Ring;
 
@@ -161,7 +162,8 @@ impl NetworkManager {
     }
 
     /// Opens a channel to a player (OpenChannel). Data flows once they have opened the same number
-    /// with the same reliability. Opening twice the same way is fine.
+    /// with the same reliability. `options` may be just a [`Reliability`](crate::Reliability).
+    /// Opening again with the same reliability is fine, and changes the other options.
     ///
     /// # Errors
     /// The player is unknown, or the channel cannot be had.
@@ -169,10 +171,10 @@ impl NetworkManager {
         &mut self,
         peer: u64,
         channel: u8,
-        reliability: Reliability,
+        options: impl Into<ChannelOptions>,
     ) -> Result<(), OpenChannelError> {
         let peer = PeerId::new(peer).ok_or(OpenChannelError::UnknownPeer)?;
-        self.endpoint.open_channel(peer, ChannelId(channel), reliability)
+        self.endpoint.open_channel(peer, ChannelId(channel), options)
     }
 
     /// Queues a message on an open channel (SendMessage); nothing leaves before

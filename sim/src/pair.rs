@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use waylane_core::channel::ChannelOptions;
 use waylane_core::endpoint::{Config, PeerStats, SendError};
 use waylane_core::id::{ChannelId, PeerId, Reliability};
 
@@ -153,9 +154,15 @@ impl World {
     ///
     /// # Panics
     /// If the endpoint refuses.
-    pub fn open(&mut self, from: PlayerNo, to: PlayerNo, channel: u8, reliability: Reliability) {
+    pub fn open(
+        &mut self,
+        from: PlayerNo,
+        to: PlayerNo,
+        channel: u8,
+        options: impl Into<ChannelOptions>,
+    ) {
         let id = self.id(to);
-        self.with(from, |endpoint| endpoint.open_channel(id, ChannelId(channel), reliability))
+        self.with(from, |endpoint| endpoint.open_channel(id, ChannelId(channel), options))
             .expect("room");
     }
 

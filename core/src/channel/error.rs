@@ -10,6 +10,10 @@ pub enum OpenChannelError {
     AlreadyOpenOtherwise,
     /// There is no memory for another channel now.
     Full,
+    /// A weight of 0.
+    Weight,
+    /// A redundancy above 3.
+    Redundancy,
 }
 
 impl fmt::Display for OpenChannelError {
@@ -17,6 +21,8 @@ impl fmt::Display for OpenChannelError {
         f.write_str(match self {
             Self::AlreadyOpenOtherwise => "the channel is open with the other reliability",
             Self::Full => "no memory for another channel",
+            Self::Weight => "the weight is 0; give 1 to 255",
+            Self::Redundancy => "the redundancy is above 3; give 0 to 3, or none",
         })
     }
 }

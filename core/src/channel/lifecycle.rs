@@ -2,18 +2,32 @@
 
 use super::limits::WINDOW_MIN;
 use super::slot::{ChannelSlot, Due, Events, NO_SLOT, ReceiveHalf, State, first_credit};
-use super::{Channels, CloseChannelError, OpenChannelError, Pools, RemoteOpen};
+use super::{ChannelOptions, Channels, CloseChannelError, OpenChannelError, Pools, RemoteOpen};
 use crate::id::{ChannelId, Incarnation, Reliability};
 use crate::wire::Writer;
 use crate::wire::frame::{ChannelOpen, Frame};
 
 impl Channels {
-    /// Opens a channel on this side. Opening it twice the same way is fine; while a close is under
-    /// way, it is opened when that is done.
+    /// Opens a channel on this side. Opening it again with the same reliability is fine, and
+    /// changes the other options; while a close is under way, it is opened when that is done.
     ///
     /// # Errors
     /// [`OpenChannelError`].
     pub fn open(
+        &mut self,
+        pools: &mut Pools<'_>,
+        channel: ChannelId,
+        options: ChannelOptions,
+    ) -> Result<(), OpenChannelError> {
+        options.check()?;
+        self.open_as(pools, channel, options.reliability)?;
+        if let Some(slot) = self.slot_of(channel) {
+            pools.slots[u32::from(slot)].prefer(&options);
+        }
+        Ok(())
+    }
+
+    fn open_as(
         &mut self,
         pools: &mut Pools<'_>,
         channel: ChannelId,

@@ -15,6 +15,7 @@ mod fate;
 mod lifecycle;
 mod limits;
 mod node;
+mod options;
 mod reassembly;
 mod receive;
 mod receive_frame;
@@ -30,6 +31,7 @@ pub use error::{CloseChannelError, OpenChannelError, ProtocolViolation, SendErro
 pub use event::ChannelEvent;
 pub use limits::{ChannelLimits, PoolMemory, PoolState, PoolUsage, Pools};
 pub use node::Node;
+pub use options::ChannelOptions;
 pub use receive_frame::Accepted;
 pub use slot::ChannelSlot;
 pub use write::{Allowed, Permit, Scope, Written};

@@ -28,9 +28,23 @@ pub(super) struct Repeat {
     len: u16,
     /// In so many more packets.
     times: u8,
-    /// Whether a packet may leave for it alone.
-    alone: bool,
+    cause: Cause,
+    /// The packet that held it last.
+    packet: u16,
     start: u64,
+}
+
+/// Why a range is repeated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// It is small.
+    Small,
+    /// The application asked for so many repeats, whatever share of what is sent they are.
+    Asked,
+    /// It was lost.
+    Lost,
+    /// It was lost, and nothing follows it: a packet may leave for it alone.
+    Last,
 }
 
 impl Repeats {
@@ -42,10 +56,6 @@ impl Repeats {
         self.list.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
     /// `bytes` of a packet were written.
     pub(super) fn earn(&mut self, bytes: usize) {
         let earned = u16::try_from(bytes / 2).unwrap_or(CREDIT_MAX);
@@ -54,19 +64,19 @@ impl Repeats {
 
     /// Whether a packet may leave for repeats alone.
     pub(super) fn want_a_packet(&self) -> bool {
-        self.list.iter().any(|repeat| repeat.alone && repeat.len <= self.credit)
+        self.list.iter().any(|repeat| repeat.cause == Cause::Last && repeat.len <= self.credit)
     }
 
     /// A range left that is to be repeated.
-    pub(super) fn owe(&mut self, slot: u16, start: u64, len: u16, times: u8, alone: bool) {
-        if times == 0 {
+    pub(super) fn owe(&mut self, repeat: Repeat) {
+        if repeat.times == 0 {
             return;
         }
         if self.list.is_full() {
             self.list.remove(0);
         }
         // Cannot fail: a full list has just lost one.
-        let _ = self.list.push(Repeat { slot, len, times, alone, start });
+        let _ = self.list.push(repeat);
     }
 
     /// `start..end` of a channel's stream need not be repeated any more.
@@ -85,25 +95,33 @@ impl Repeats {
 }
 
 impl Channels {
-    /// Writes the first `count` ranges that are owed again, as far as they fit.
+    /// `len` bytes from `start` of a stream are in the present packet, and are owed again.
+    pub(super) fn owe_again(&mut self, slot: u16, start: u64, len: u16, times: u8, cause: Cause) {
+        self.repeats.owe(Repeat { slot, len, times, cause, packet: self.packet, start });
+    }
+
+    /// Writes the ranges that are owed again, of channels up to `class`, as far as they fit.
     pub(super) fn write_repeats(
         &mut self,
         pools: &mut Pools<'_>,
-        count: usize,
+        class: u8,
         writer: &mut Writer<'_>,
         list: &mut FrameList,
     ) {
         let mut at = 0;
-        for _ in 0..count {
-            let Some(repeat) = self.repeats.list.get(at).copied() else { return };
-            if repeat.len > self.repeats.credit || !self.write_repeat(pools, repeat, writer, list) {
+        while let Some(repeat) = self.repeats.list.get(at).copied() {
+            let due = repeat.packet != self.packet
+                && pools.slots[u32::from(repeat.slot)].class <= class
+                && (repeat.cause == Cause::Asked || repeat.len <= self.repeats.credit);
+            if !due || !self.write_repeat(pools, repeat, writer, list) {
                 at += 1;
                 continue;
             }
-            self.repeats.credit -= repeat.len;
+            self.repeats.credit = self.repeats.credit.saturating_sub(repeat.len);
             match self.repeats.list.get_mut(at) {
                 Some(repeat) if repeat.times > 1 => {
                     repeat.times -= 1;
+                    repeat.packet = self.packet;
                     at += 1;
                 }
                 _ => {

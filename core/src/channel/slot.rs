@@ -1,5 +1,6 @@
 //! One open channel: its two halves, and its place in the lists of its peer.
 
+use super::ChannelOptions;
 use super::chain::{BLOCK_DATA, Chain};
 use super::node::{Node, Ranges};
 use crate::id::{ChannelId, Reliability};
@@ -73,6 +74,13 @@ impl ChannelSlot {
             redundancy: self.redundancy,
             ..Self::open(self.channel, reliability)
         };
+    }
+
+    /// Takes over what is this side's alone.
+    pub(super) fn prefer(&mut self, options: &ChannelOptions) {
+        let ChannelOptions { reliability: _, class, weight, redundancy } = *options;
+        (self.class, self.weight, self.redundancy) = (class, weight, redundancy);
+        self.turns = 0;
     }
 
     /// Whether the other side has opened the channel the same way.

@@ -3,7 +3,7 @@
 use super::chain::Chain;
 use super::lifecycle::open_frame;
 use super::node::NodeKind;
-use super::repeat::REPEAT_MAX;
+use super::repeat::{Cause, REPEAT_MAX};
 use super::slot::{ChannelSlot, Due};
 use super::{Block, Channels, Node, Pools};
 use crate::id::{Incarnation, Reliability};
@@ -210,30 +210,32 @@ impl Channels {
         list: &mut FrameList,
     ) {
         let start = writer.position();
-        let mut repeats = self.repeats.len();
         let bulk = permit.what == Allowed::Everything;
-        let waits = bulk && !self.reliable.is_empty();
-        if waits && self.starved >= STARVED_MAX {
-            self.starved = 0;
-            if let Some(slot) = self.next_reliable(pools, None, true)
-                && self.write_reliable(pools, slot, permit, true, writer, list) == Done::Closed
-            {
-                return;
-            }
-        }
-        let mut served = !waits;
+        let mut served = !bulk || self.reliable.is_empty();
         let mut class = self.class_from(pools, 0);
         while let Some(at) = class {
+            if let Some(below) = at.checked_sub(1) {
+                self.write_repeats(pools, below, writer, list);
+            }
+            // A lower class may keep a higher one waiting, unreliable messages not their own.
+            let waiting = if served { None } else { self.next_reliable(pools, at, true) };
+            if let Some(slot) = waiting.filter(|_| self.starved >= STARVED_MAX) {
+                self.starved = 0;
+                served = true;
+                if self.write_reliable(pools, slot, permit, true, writer, list) == Done::Closed {
+                    return;
+                }
+            }
             if self.write_unreliables(pools, at, start, writer) == Done::Closed {
                 let counted = self.starved.saturating_add(1);
-                self.starved = if served { 0 } else { counted };
+                self.starved = if served || waiting.is_none() { 0 } else { counted };
                 return;
             }
             let before = writer.position();
             if self.write_reliables(pools, at, permit, false, writer, list) == Done::Closed {
                 return;
             }
-            self.write_repeats(pools, core::mem::take(&mut repeats), writer, list);
+            self.write_repeats(pools, at, writer, list);
             if bulk && self.write_reliables(pools, at, permit, true, writer, list) == Done::Closed {
                 return;
             }
@@ -242,7 +244,7 @@ impl Channels {
         }
         self.starved = 0;
         if writer.position() > 0 || (bulk && self.repeats.want_a_packet()) {
-            self.write_repeats(pools, repeats, writer, list);
+            self.write_repeats(pools, u8::MAX, writer, list);
         }
     }
 
@@ -368,7 +370,7 @@ impl Channels {
         list: &mut FrameList,
     ) -> Done {
         // Without records for new data, another channel may still send again what is lost.
-        while let Some(slot) = self.next_reliable(pools, Some(class), bulk) {
+        while let Some(slot) = self.next_reliable(pools, class, bulk) {
             if self.write_reliable(pools, slot, permit, false, writer, list) == Done::Closed {
                 return Done::Closed;
             }
@@ -376,10 +378,10 @@ impl Channels {
         Done::More
     }
 
-    fn next_reliable(&self, pools: &Pools<'_>, class: Option<u8>, bulk: bool) -> Option<u16> {
+    fn next_reliable(&self, pools: &Pools<'_>, class: u8, bulk: bool) -> Option<u16> {
         self.reliable.iter(&pools.slots).find(|slot| {
             let state = &pools.slots[u32::from(*slot)];
-            class.is_none_or(|class| state.class == class)
+            state.class == class
                 && state.passed != self.packet
                 && (bulk || state.is_small(pools.nodes.items()))
         })
@@ -453,14 +455,18 @@ impl Channels {
         copy(&mut state.send.chain, &pools.send, start, len, writer);
         if first_time && len <= REPEAT_MAX && state.is_small(pools.nodes.items()) {
             let usual = if permit.loss >= HEAVY_LOSS { 2 } else { 1 };
-            let times = state.redundancy.unwrap_or(usual);
-            self.repeats.owe(slot, start, len as u16, times, false);
-        } else if !first_time {
+            let (times, cause) = match state.redundancy {
+                Some(times) => (times, Cause::Asked),
+                None => (usual, Cause::Small),
+            };
+            self.owe_again(slot, start, len as u16, times, cause);
+        } else if !first_time && state.redundancy != Some(0) {
             // Another loss would cost another round trip, which everything behind it waits for. At
             // the end of the data there is room for it anyway.
             let last = state.send.new_bytes() == 0;
             if last || permit.loss < HEAVY_LOSS {
-                self.repeats.owe(slot, start, len as u16, 1, last);
+                let cause = if last { Cause::Last } else { Cause::Lost };
+                self.owe_again(slot, start, len as u16, 1, cause);
             }
         }
         if last { Done::Closed } else { Done::More }

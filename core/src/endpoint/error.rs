@@ -98,6 +98,10 @@ pub enum OpenChannelError {
     AlreadyOpenOtherwise,
     /// There is no memory for another channel now.
     Full,
+    /// The options have a weight of 0.
+    Weight,
+    /// The options have a redundancy above 3.
+    Redundancy,
 }
 
 impl From<channel::OpenChannelError> for OpenChannelError {
@@ -105,6 +109,8 @@ impl From<channel::OpenChannelError> for OpenChannelError {
         match error {
             channel::OpenChannelError::AlreadyOpenOtherwise => Self::AlreadyOpenOtherwise,
             channel::OpenChannelError::Full => Self::Full,
+            channel::OpenChannelError::Weight => Self::Weight,
+            channel::OpenChannelError::Redundancy => Self::Redundancy,
         }
     }
 }
@@ -113,6 +119,8 @@ impl fmt::Display for OpenChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownPeer => UnknownPeer.fmt(f),
+            Self::Weight => channel::OpenChannelError::Weight.fmt(f),
+            Self::Redundancy => channel::OpenChannelError::Redundancy.fmt(f),
             Self::AlreadyOpenOtherwise => {
                 f.write_str("the channel is open with the other reliability; close it first")
             }

@@ -34,11 +34,11 @@ pub use request::RequestSlot;
 pub use stats::{PeerStats, RelayStatus};
 pub use transmit::{TimerReason, Transmit};
 
-use crate::channel::PoolState;
+use crate::channel::{ChannelOptions, PoolState};
 use crate::connection::{RelayIndex, Settings, Wanted};
 use crate::crypto::Crypto;
 use crate::directory::RelayEntry;
-use crate::id::{ChannelId, PeerId, PublicKey, RelayId, Reliability};
+use crate::id::{ChannelId, PeerId, PublicKey, RelayId};
 use crate::invite::{Invite, InviteSecret};
 use crate::limits::Limits;
 use crate::memory::{Lender, Memory};
@@ -269,7 +269,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     /// Opens a channel: from now on its messages are taken. It carries data once the other side has
-    /// opened it with the same reliability. Opening twice the same way is fine.
+    /// opened it with the same reliability. `options` may be just a
+    /// [`Reliability`](crate::id::Reliability). Opening again with the same reliability is fine, and
+    /// changes the other options.
     ///
     /// # Errors
     /// [`OpenChannelError`].
@@ -277,13 +279,14 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         &mut self,
         peer: PeerId,
         channel: ChannelId,
-        reliability: Reliability,
+        options: impl Into<ChannelOptions>,
     ) -> Result<(), OpenChannelError> {
+        let options = options.into();
         let Some(slot) = self.live(peer) else {
             return self.gone(peer, OpenChannelError::UnknownPeer);
         };
         self.with_peer(slot, |peer, context| {
-            peer.channels().open(&mut context.pools, channel, reliability)
+            peer.channels().open(&mut context.pools, channel, options)
         })
         .map_err(OpenChannelError::from)
     }

@@ -1,5 +1,6 @@
 //! Two peers' channels over a bad link without anything in between.
 
+mod options;
 mod promises;
 mod random;
 
@@ -76,9 +77,13 @@ impl Side {
         (&mut self.channels, Pools::new(&self.limits, &mut self.state, memory))
     }
 
-    fn open(&mut self, channel: u8, reliability: Reliability) -> Result<(), OpenChannelError> {
+    fn open(
+        &mut self,
+        channel: u8,
+        options: impl Into<ChannelOptions>,
+    ) -> Result<(), OpenChannelError> {
         let (channels, mut pools) = self.parts();
-        channels.open(&mut pools, ChannelId(channel), reliability)
+        channels.open(&mut pools, ChannelId(channel), options.into())
     }
 
     fn close(&mut self, channel: u8) -> Result<(), CloseChannelError> {
@@ -134,6 +139,11 @@ impl Side {
     fn lost(&mut self, list: FrameList) {
         let (channels, mut pools) = self.parts();
         channels.on_lost(&mut pools, list);
+    }
+
+    /// The packet turns out to be lost with the next tick.
+    fn lost_later(&mut self, list: FrameList) {
+        self.sent.push_back(Sent { number: u64::MAX, list, acked_at: None, lost_at: 0 });
     }
 
     fn poll(&mut self) -> Option<Told> {
@@ -227,9 +237,10 @@ impl Pair {
         }
     }
 
-    fn open_both(&mut self, channel: u8, reliability: Reliability) {
-        self.sides[0].open(channel, reliability).unwrap();
-        self.sides[1].open(channel, reliability).unwrap();
+    fn open_both(&mut self, channel: u8, options: impl Into<ChannelOptions>) {
+        let options = options.into();
+        self.sides[0].open(channel, options).unwrap();
+        self.sides[1].open(channel, options).unwrap();
     }
 
     /// One tick: what has arrived is handled, what is due is sent.
