@@ -5,7 +5,7 @@ mod relay;
 mod world;
 
 pub use binding::Binding;
-pub use relay::Sessions;
+pub use relay::{Memory, Sessions, memory};
 pub use world::{RELIABLE, UNRELIABLE, World};
 
 use waylane_core::memory::Lender;

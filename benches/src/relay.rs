@@ -15,7 +15,7 @@ use crate::Heap;
 use waylane_core::memory::Lender as _;
 
 /// A relay's memory from the heap.
-pub(crate) type Memory =
+pub type Memory =
     RelayMemory<Box<[HotEntry]>, Box<[IndexBucket]>, Box<[Session]>, Box<[Pending]>>;
 
 /// A relay with as many sessions as were asked for, and a datagram from each to another.
@@ -72,7 +72,9 @@ impl Sessions {
     }
 }
 
-pub(crate) fn memory(config: &RelayConfig) -> Memory {
+/// Memory for a relay of this configuration.
+#[must_use]
+pub fn memory(config: &RelayConfig) -> Memory {
     let sessions = config.limits.sessions as usize;
     RelayMemory {
         hot: Heap.lend(sessions, HotEntry::new),

@@ -5,9 +5,11 @@
 //! `waylane_sim::workload`; percentiles are pooled over all seeds, other figures the runs' median.
 #![forbid(unsafe_code)]
 
+pub mod count;
 pub mod enet;
 pub mod frames;
 pub mod net;
+pub mod node;
 pub mod peer;
 pub mod quic;
 pub mod table;

@@ -7,16 +7,26 @@ use std::process::ExitCode;
 
 use waylane_peers::peer::Library;
 use waylane_peers::table::Table;
-use waylane_peers::{enet, frames, quic};
+use waylane_peers::{count, enet, frames, quic};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let done = match arguments.next().as_deref() {
         Some("table") => table(arguments),
+        Some("count") => match count::print() {
+            Ok(()) => Some(()),
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+        },
+        Some("repeat") => repeat(arguments),
         _ => None,
     };
     if done.is_none() {
-        eprintln!("usage: table [w1|burst|w2|w5|w7 …] [--seeds N]");
+        eprintln!(
+            "usage: table [w1|burst|w2|w5|w7 …] [--seeds N] | count | repeat LIBRARY CHANNEL COUNT TIMES"
+        );
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -40,6 +50,13 @@ fn table(mut arguments: impl Iterator<Item = String>) -> Option<()> {
     }
     println!("{table}{seeds} seeds");
     Some(())
+}
+
+/// What `count` lets callgrind look at.
+fn repeat(mut arguments: impl Iterator<Item = String>) -> Option<()> {
+    let (library, channel) = (arguments.next()?, arguments.next()?);
+    let mut number = || arguments.next()?.parse().ok();
+    count::repeat(&library, &channel, number()?, number()?)
 }
 
 const LIBRARIES: [Library; 5] =

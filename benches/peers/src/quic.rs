@@ -259,6 +259,7 @@ pub fn take_message(stream: &mut BytesMut) -> Option<Vec<u8>> {
     Some(message[head..].to_vec())
 }
 
-const NAME: &str = "peer";
+/// Whom the certificate names.
+pub const NAME: &str = "peer";
 /// An address of the network kept for documentation (RFC 5737).
 pub const OTHER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 4433);
