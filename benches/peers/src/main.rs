@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use waylane_peers::peer::Library;
 use waylane_peers::table::Table;
-use waylane_peers::{count, enet, frames, quic};
+use waylane_peers::{count, enet, frames, host, quic};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -20,12 +20,13 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
+        Some("host") => host(arguments),
         Some("repeat") => repeat(arguments),
         _ => None,
     };
     if done.is_none() {
         eprintln!(
-            "usage: table [w1|burst|w2|w5|w7 …] [--seeds N] | count | repeat LIBRARY CHANNEL COUNT TIMES"
+            "usage: table [w1|burst|w2|w5|w7 …] [--seeds N] | count | host [PEERS] | repeat LIBRARY CHANNEL COUNT TIMES"
         );
         return ExitCode::FAILURE;
     }
@@ -49,6 +50,12 @@ fn table(mut arguments: impl Iterator<Item = String>) -> Option<()> {
         table.measure(workload, &LIBRARIES, seeds);
     }
     println!("{table}{seeds} seeds");
+    Some(())
+}
+
+fn host(mut arguments: impl Iterator<Item = String>) -> Option<()> {
+    let peers = arguments.next().map_or(Some(1000), |peers| peers.parse().ok())?;
+    host::print(peers);
     Some(())
 }
 
