@@ -90,16 +90,16 @@ impl Waylane {
         let relay = relay.expect("the limits are in range");
         let entry =
             RelayEntry::new(*relay.public_key(), &[OTHER], "").expect("an entry has an address");
-        let player = |number: usize, peers: u16| {
+        let player = |number: usize, limits: Limits| {
             let mut config = Config::default();
-            config.limits = Limits::for_peers(peers);
+            config.limits = limits;
             let mut player = Endpoint::new(now, &config, crypto(number as u64 + 2), &mut Heap)
                 .expect("the configuration is good");
             player.add_relay(&entry).expect("the directory has room");
             player
         };
-        let host = player(peers, peers as u16);
-        let players: Vec<_> = (0..peers).map(|number| player(number, 1)).collect();
+        let host = player(peers, Limits::for_peers(peers as u16));
+        let players: Vec<_> = (0..peers).map(|number| player(number, only_the_host())).collect();
         let host_id = host.peer_id();
         let ids = players.iter().map(Player::peer_id).collect();
         let (inbox, out, heard, opened) = (Outbox::default(), Outbox::default(), [0; 2], 0);
@@ -326,6 +326,23 @@ impl World for Quic {
         let players = self.players.iter().map(|player| player.heard).sum::<u64>();
         [self.host.heard / 100, players / 100]
     }
+}
+
+/// What is promised to one peer and nothing to share: by default a thousand players would take 18 GB.
+fn only_the_host() -> Limits {
+    let mut limits = Limits::for_peers(1);
+    limits.sent_packets = 256;
+    let channels = &mut limits.channels;
+    for quota in [
+        &mut channels.send_blocks,
+        &mut channels.receive_blocks,
+        &mut channels.sent_nodes,
+        &mut channels.range_nodes,
+        &mut channels.slots,
+    ] {
+        quota.shared = 0;
+    }
+    limits
 }
 
 fn thread_time() -> Duration {
