@@ -38,6 +38,7 @@ fn frames(criterion: &mut Criterion) {
         let unreliable = Frame::Unreliable(UnreliableMessage {
             channel: ChannelId(0),
             incarnation_low: 1,
+            sequence: None,
             fragment: None,
             data: &data,
         });

@@ -160,8 +160,22 @@ impl fmt::Display for ChannelId {
 pub enum Reliability {
     /// Whole messages, at most once, never retransmitted.
     Unreliable,
+    /// As [`Unreliable`](Self::Unreliable), and never one that was sent before one already
+    /// delivered: only the newest counts.
+    UnreliableSequenced,
     /// Every message once, whole and in order, or the peer is reported lost.
     Reliable,
+}
+
+impl Reliability {
+    /// Whether every message arrives.
+    #[must_use]
+    pub const fn is_reliable(self) -> bool {
+        match self {
+            Self::Unreliable | Self::UnreliableSequenced => false,
+            Self::Reliable => true,
+        }
+    }
 }
 
 /// How often a channel number has been closed on this connection (wrapping): tells the data of one

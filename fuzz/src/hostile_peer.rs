@@ -101,7 +101,11 @@ impl Play {
             }
             8..=15 => {
                 let reliable = operation & 4 != 0;
-                let kind = if reliable { Reliability::Reliable } else { Reliability::Unreliable };
+                let kind = match (reliable, relay) {
+                    (true, _) => Reliability::Reliable,
+                    (false, 0) => Reliability::Unreliable,
+                    (false, _) => Reliability::UnreliableSequenced,
+                };
                 let _ = self.world.players[VICTIM].open_channel(other, channel, kind);
             }
             16..=19 => drop(self.world.players[VICTIM].close_channel(other, channel)),
@@ -180,10 +184,10 @@ impl Play {
         let written = match kind & 15 {
             0..=1 => {
                 let reliable = script.byte();
-                let (reliability, credit) = if reliable & 1 == 0 {
-                    (Reliability::Unreliable, 0)
-                } else {
-                    (Reliability::Reliable, size(reliable >> 1))
+                let (reliability, credit) = match reliable & 3 {
+                    0 => (Reliability::Unreliable, 0),
+                    2 => (Reliability::UnreliableSequenced, 0),
+                    _ => (Reliability::Reliable, size(reliable >> 1)),
                 };
                 let open = ChannelOpen { channel, reliability, incarnation, credit };
                 Frame::ChannelOpen(open).emit(writer)
@@ -226,16 +230,21 @@ impl Play {
             }
             9..=10 => {
                 let data = &text[..script.below(1200)];
-                let fragment = None;
-                UnreliableMessage { channel, incarnation_low, fragment, data }.emit(writer, false)
+                let number = script.byte();
+                let sequence = (number & 1 == 1).then_some(u16::from(number >> 1));
+                UnreliableMessage { channel, incarnation_low, sequence, fragment: None, data }
+                    .emit(writer, false)
             }
             11..=12 => {
                 let data = &text[..1 + script.below(1100)];
                 let offset = size(script.byte());
                 let total = (offset + data.len() as u64 + size(script.byte())).min(1 << 20);
-                let number = u16::from(script.byte() & 7);
+                let numbers = script.byte();
+                let number = u16::from(numbers & 7);
+                let sequence = (numbers & 8 != 0).then_some(number);
                 let fragment = Some(Fragment { number, total, offset });
-                UnreliableMessage { channel, incarnation_low, fragment, data }.emit(writer, false)
+                UnreliableMessage { channel, incarnation_low, sequence, fragment, data }
+                    .emit(writer, false)
             }
             _ => {
                 // A stream of messages of nine bytes each, if it begins at one.

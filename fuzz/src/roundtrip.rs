@@ -95,8 +95,12 @@ fn frame<'a>(u: &mut Unstructured<'a>) -> Result<Frame<'a>> {
         0 => Frame::Padding { len: u.int_in_range(1..=600)? },
         1 => Frame::Ping,
         2 => {
-            let reliability = *u.choose(&[Reliability::Unreliable, Reliability::Reliable])?;
-            let credit = if reliability == Reliability::Reliable { varint(u)? } else { 0 };
+            let reliability = *u.choose(&[
+                Reliability::Unreliable,
+                Reliability::Reliable,
+                Reliability::UnreliableSequenced,
+            ])?;
+            let credit = if reliability.is_reliable() { varint(u)? } else { 0 };
             Frame::ChannelOpen(ChannelOpen {
                 channel: ChannelId(u.arbitrary()?),
                 reliability,
@@ -135,15 +139,17 @@ fn frame<'a>(u: &mut Unstructured<'a>) -> Result<Frame<'a>> {
 fn unreliable<'a>(u: &mut Unstructured<'a>) -> Result<UnreliableMessage<'a>> {
     let channel = ChannelId(u.arbitrary()?);
     let incarnation_low = u.int_in_range(0..=3)?;
+    let sequence: Option<u16> = u.arbitrary()?;
     if u.arbitrary()? {
         let data = bytes(u, 0, 300)?;
-        return Ok(UnreliableMessage { channel, incarnation_low, fragment: None, data });
+        return Ok(UnreliableMessage { channel, incarnation_low, sequence, fragment: None, data });
     }
     let data = bytes(u, 1, 300)?;
     let total = u.int_in_range(data.len() as u64..=VARINT_MAX)?;
     let offset = u.int_in_range(0..=total - data.len() as u64)?;
-    let fragment = Some(Fragment { number: u.arbitrary()?, total, offset });
-    Ok(UnreliableMessage { channel, incarnation_low, fragment, data })
+    let number = sequence.map_or_else(|| u.arbitrary(), Ok)?;
+    let fragment = Some(Fragment { number, total, offset });
+    Ok(UnreliableMessage { channel, incarnation_low, sequence, fragment, data })
 }
 
 fn reliable<'a>(u: &mut Unstructured<'a>) -> Result<ReliableRange<'a>> {

@@ -130,9 +130,14 @@ fn packets(add: &mut impl FnMut(&str, Vec<u8>)) {
         Frame::Padding { len: 9 }.emit(writer)
     };
     add("packet-acks", packet(acks));
-    let whole = UnreliableMessage { channel, incarnation_low: 2, fragment: None, data: b"whole" };
+    let (sequence, fragment) = (None, None);
+    let whole =
+        UnreliableMessage { channel, incarnation_low: 2, sequence, fragment, data: b"whole" };
     let fragment = Some(Fragment { number: 7, total: 3000, offset: 1400 });
     let part = UnreliableMessage { channel: ChannelId(0), fragment, data: b"part", ..whole };
+    let sequence = Some(7);
+    let newest = UnreliableMessage { sequence, ..whole };
+    let newest_part = UnreliableMessage { sequence, ..part };
     let range = ReliableRange {
         channel: ChannelId(9),
         incarnation_low: 1,
@@ -142,6 +147,8 @@ fn packets(add: &mut impl FnMut(&str, Vec<u8>)) {
     let messages = |last: bool| {
         packet(|writer| {
             whole.emit(writer, false)?;
+            newest.emit(writer, false)?;
+            newest_part.emit(writer, false)?;
             range.emit(writer, false)?;
             part.emit(writer, last)
         })

@@ -45,7 +45,7 @@ impl Channels {
                 Err(OpenChannelError::AlreadyOpenOtherwise)
             }
             (State::Draining | State::Closing, None) => {
-                if reliability == Reliability::Reliable && !self.reserve_window(pools, slot) {
+                if reliability.is_reliable() && !self.reserve_window(pools, slot) {
                     return Err(OpenChannelError::Full);
                 }
                 pools.slots[u32::from(slot)].reopen = Some(reliability);
@@ -237,7 +237,7 @@ impl Channels {
         };
         pools.slots[slot] = ChannelSlot::open(channel, reliability);
         let slot = slot as u16;
-        if reliability == Reliability::Reliable && !self.reserve_window(pools, slot) {
+        if reliability.is_reliable() && !self.reserve_window(pools, slot) {
             pools.slots.give(u32::from(slot));
             self.accounts.slots.release(&mut pools.shares.slots, 1);
             return Err(OpenChannelError::Full);
@@ -260,7 +260,7 @@ impl Channels {
         state.events.writable = old.events.writable;
         state.receive = ReceiveHalf::with_window(old.receive.window);
         state.due.open = true;
-        if reliability == Reliability::Reliable {
+        if reliability.is_reliable() {
             self.widen_first_window(pools, slot);
         } else {
             self.release_window(pools, slot);
@@ -282,7 +282,7 @@ impl Channels {
         state.state = State::Draining;
         state.events = Events::default();
         state.send.refused = 0;
-        if state.agreed() && state.reliability == Reliability::Reliable {
+        if state.agreed() && state.reliability.is_reliable() {
             // What arrives is thrown away, so it may arrive: the other side's close, if it comes
             // to that as well, must not wait for credit.
             state.due.credit = true;
@@ -336,10 +336,7 @@ impl Channels {
 
 /// The frame that tells the other side that the channel is open here.
 pub(super) fn open_frame(state: &ChannelSlot, incarnation: Incarnation) -> Frame<'static> {
-    let credit = match state.reliability {
-        Reliability::Reliable => state.receive.granted,
-        Reliability::Unreliable => 0,
-    };
+    let credit = if state.reliability.is_reliable() { state.receive.granted } else { 0 };
     let ChannelSlot { channel, reliability, .. } = *state;
     Frame::ChannelOpen(ChannelOpen { channel, reliability, incarnation, credit })
 }

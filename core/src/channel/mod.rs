@@ -78,7 +78,7 @@ pub struct Channels {
     starved: u8,
     repeats: Repeats,
     /// Counts packets, to tell which channels found no room in the present one.
-    packet: u16,
+    packet: u32,
     peer_reliable_max: u32,
     peer_unreliable_max: u32,
     counters: Counters,
@@ -154,10 +154,8 @@ impl Channels {
         let state = &pools.slots[u32::from(slot)];
         let (data, event) = (state.has_data_to_send(), state.has_event());
         let control = state.due.open || state.due.credit || state.due.close;
-        let list = match state.reliability {
-            Reliability::Reliable => &mut self.reliable,
-            Reliability::Unreliable => &mut self.unreliable,
-        };
+        let list =
+            if state.reliability.is_reliable() { &mut self.reliable } else { &mut self.unreliable };
         for (list, wanted) in [(list, data), (&mut self.ready, event), (&mut self.control, control)]
         {
             if wanted {
@@ -195,6 +193,8 @@ pub struct Counters {
     pub no_memory: u64,
     /// Fragmented messages given up for newer ones, and their late fragments.
     pub abandoned: u64,
+    /// Sequenced messages, or fragments of them, that came after a newer one.
+    pub outdated: u64,
     /// Reliable frames that brought nothing new.
     pub duplicates: u64,
     /// Reliable frames refused for lack of memory, so that they are sent again.
@@ -212,6 +212,7 @@ impl Counters {
             stale: 0,
             no_memory: 0,
             abandoned: 0,
+            outdated: 0,
             duplicates: 0,
             refused: 0,
             repeats_used: 0,
@@ -250,12 +251,14 @@ struct RemoteOpen(u8);
 impl RemoteOpen {
     const NONE: Self = Self(0);
     const UNRELIABLE: Self = Self(1);
+    const UNRELIABLE_SEQUENCED: Self = Self(2);
     /// Reliable without credit; 2ⁿ credit is n + 1 more.
-    const RELIABLE: u8 = 2;
+    const RELIABLE: u8 = 3;
 
     fn new(reliability: Reliability, credit: u64) -> Self {
         match reliability {
             Reliability::Unreliable => Self::UNRELIABLE,
+            Reliability::UnreliableSequenced => Self::UNRELIABLE_SEQUENCED,
             Reliability::Reliable => {
                 Self(Self::RELIABLE + credit.checked_ilog2().map_or(0, |log| log as u8 + 1))
             }
@@ -265,7 +268,8 @@ impl RemoteOpen {
     fn get(self) -> Option<(Reliability, u64)> {
         match self.0.checked_sub(Self::RELIABLE) {
             None if self == Self::NONE => None,
-            None => Some((Reliability::Unreliable, 0)),
+            None if self == Self::UNRELIABLE => Some((Reliability::Unreliable, 0)),
+            None => Some((Reliability::UnreliableSequenced, 0)),
             Some(0) => Some((Reliability::Reliable, 0)),
             Some(log) => Some((Reliability::Reliable, 1 << (log - 1))),
         }

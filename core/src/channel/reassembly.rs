@@ -90,6 +90,8 @@ impl Channels {
             let mut chain = core::mem::replace(&mut reassembly.chain, Chain::new());
             self.give_up(pools, index);
             self.receive_chain(pools, slot, &mut chain, total);
+            // Of no meaning but where the channel is sequenced.
+            pools.slots[u32::from(slot)].receive.newest = fragment.number;
         }
         Ok(())
     }

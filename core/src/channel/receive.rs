@@ -6,7 +6,6 @@ use super::node::Added;
 use super::send::fair_part;
 use super::slot::{NO_SLOT, ReceiveHalf, State};
 use super::{Block, Channels, Pools, ProtocolViolation};
-use crate::id::Reliability;
 use crate::pool::{Metered, Pool};
 use crate::wire::cursor::VARINT_MAX;
 use crate::wire::{ParseError, Reader};
@@ -138,9 +137,10 @@ impl Channels {
     /// [`Channels::settle`].
     pub(super) fn lend(&mut self, pools: &mut Pools<'_>, slot: u16) -> (u32, usize, usize) {
         let state = &mut pools.slots[u32::from(slot)];
-        let (start, len) = match state.reliability {
-            Reliability::Reliable => state.receive.stream_message(&pools.receive),
-            Reliability::Unreliable => state.receive.queued_message(&pools.receive),
+        let (start, len) = if state.reliability.is_reliable() {
+            state.receive.stream_message(&pools.receive)
+        } else {
+            state.receive.queued_message(&pools.receive)
         };
         let receive = &mut state.receive;
         receive.lent_end = start + len;
@@ -160,24 +160,21 @@ impl Channels {
         let state = &mut pools.slots[u32::from(slot)];
         let receive = &mut state.receive;
         receive.consumed = receive.lent_end;
-        match state.reliability {
-            Reliability::Reliable => {
-                receive.chain.release_to(&mut pools.receive, receive.consumed);
-                if state.state == State::Open {
-                    self.widen_busy_window(pools, slot);
-                    self.update_credit(pools, slot);
-                }
+        if state.reliability.is_reliable() {
+            receive.chain.release_to(&mut pools.receive, receive.consumed);
+            if state.state == State::Open {
+                self.widen_busy_window(pools, slot);
+                self.update_credit(pools, slot);
             }
-            Reliability::Unreliable => {
-                let freed = if receive.whole == 0 {
-                    receive.consumed = 0;
-                    receive.contiguous = 0;
-                    receive.chain.restart(&mut pools.receive, 0)
-                } else {
-                    receive.chain.release_to(&mut pools.receive, receive.consumed)
-                };
-                self.accounts.receive.release(&mut pools.shares.receive, freed);
-            }
+        } else {
+            let freed = if receive.whole == 0 {
+                receive.consumed = 0;
+                receive.contiguous = 0;
+                receive.chain.restart(&mut pools.receive, 0)
+            } else {
+                receive.chain.release_to(&mut pools.receive, receive.consumed)
+            };
+            self.accounts.receive.release(&mut pools.shares.receive, freed);
         }
     }
 
@@ -190,7 +187,7 @@ impl Channels {
         let state = &mut pools.slots[u32::from(slot)];
         let receive = &mut state.receive;
         let freed = receive.chain.restart(&mut pools.receive, receive.contiguous);
-        if state.reliability == Reliability::Unreliable {
+        if !state.reliability.is_reliable() {
             self.accounts.receive.release(&mut pools.shares.receive, freed);
         }
         receive.ranges.clear(&mut Metered {

@@ -105,8 +105,8 @@ impl Channels {
             self.relist(pools, slot);
         } else {
             let remote = &mut self.remote[usize::from(channel.0)];
-            if let Some((Reliability::Reliable, credit)) = remote.get() {
-                *remote = RemoteOpen::new(Reliability::Reliable, credit.max(limit));
+            if let Some((reliability, credit)) = remote.get().filter(|(r, _)| r.is_reliable()) {
+                *remote = RemoteOpen::new(reliability, credit.max(limit));
             }
         }
         Ok(true)
@@ -129,16 +129,29 @@ impl Channels {
         pools: &mut Pools<'_>,
         message: &UnreliableMessage<'_>,
     ) -> Result<(), ProtocolViolation> {
-        let UnreliableMessage { channel, incarnation_low, fragment, data } = *message;
-        let slot = self.data_slot(pools, channel, incarnation_low, Reliability::Unreliable);
+        let UnreliableMessage { channel, incarnation_low, sequence, fragment, data } = *message;
+        let reliability = match sequence {
+            None => Reliability::Unreliable,
+            Some(_) => Reliability::UnreliableSequenced,
+        };
+        let slot = self.data_slot(pools, channel, incarnation_low, reliability);
         let Some(slot) = slot else { return Ok(()) };
+        let receive = &pools.slots[u32::from(slot)].receive;
+        if sequence.is_some_and(|number| !receive.is_news(number)) {
+            self.counters.outdated += 1;
+            return Ok(());
+        }
         if let Some(fragment) = fragment {
             return self.receive_fragment(pools, slot, fragment, data);
         }
         if data.len() > pools.limits.message_unreliable_max as usize {
             return Err(ProtocolViolation::MessageTooLarge);
         }
-        if !self.receive_whole(pools, slot, data) {
+        if self.receive_whole(pools, slot, data) {
+            if let Some(number) = sequence {
+                pools.slots[u32::from(slot)].receive.newest = number;
+            }
+        } else {
             self.counters.no_memory += 1;
         }
         Ok(())

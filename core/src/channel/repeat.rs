@@ -29,7 +29,7 @@ pub(super) struct Repeat {
     /// In so many more packets.
     times: u8,
     cause: Cause,
-    /// The packet that held it last.
+    /// The packet that held it last, in its low bits.
     packet: u16,
     start: u64,
 }
@@ -97,7 +97,7 @@ impl Repeats {
 impl Channels {
     /// `len` bytes from `start` of a stream are in the present packet, and are owed again.
     pub(super) fn owe_again(&mut self, slot: u16, start: u64, len: u16, times: u8, cause: Cause) {
-        self.repeats.owe(Repeat { slot, len, times, cause, packet: self.packet, start });
+        self.repeats.owe(Repeat { slot, len, times, cause, packet: self.packet as u16, start });
     }
 
     /// Writes the ranges that are owed again, of channels up to `class`, as far as they fit.
@@ -110,7 +110,8 @@ impl Channels {
     ) {
         let mut at = 0;
         while let Some(repeat) = self.repeats.list.get(at).copied() {
-            let due = repeat.packet != self.packet
+            let packet = self.packet as u16;
+            let due = repeat.packet != packet
                 && pools.slots[u32::from(repeat.slot)].class <= class
                 && (repeat.cause == Cause::Asked || repeat.len <= self.repeats.credit);
             if !due || !self.write_repeat(pools, repeat, writer, list) {
@@ -121,7 +122,7 @@ impl Channels {
             match self.repeats.list.get_mut(at) {
                 Some(repeat) if repeat.times > 1 => {
                     repeat.times -= 1;
-                    repeat.packet = self.packet;
+                    repeat.packet = packet;
                     at += 1;
                 }
                 _ => {

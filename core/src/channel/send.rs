@@ -4,7 +4,7 @@ use super::chain::BLOCK_DATA;
 use super::limits::PREFIX_MAX;
 use super::slot::{SendHalf, State};
 use super::{Channels, Node, Pools, SendError};
-use crate::id::{ChannelId, Reliability};
+use crate::id::ChannelId;
 use crate::pool::{Metered, NONE, Pool};
 use crate::wire::Writer;
 
@@ -21,11 +21,10 @@ impl Channels {
     ) -> Result<(), SendError> {
         let slot = self.slot_of(channel).ok_or(SendError::NotOpen)?;
         let state = &pools.slots[u32::from(slot)];
-        let max = match state.reliability {
-            Reliability::Reliable => pools.limits.message_reliable_max.min(self.peer_reliable_max),
-            Reliability::Unreliable => {
-                pools.limits.message_unreliable_max.min(self.peer_unreliable_max)
-            }
+        let max = if state.reliability.is_reliable() {
+            pools.limits.message_reliable_max.min(self.peer_reliable_max)
+        } else {
+            pools.limits.message_unreliable_max.min(self.peer_unreliable_max)
         };
         if data.len() > max as usize {
             return Err(SendError::TooLarge { max: max as usize });
@@ -99,17 +98,14 @@ impl Channels {
     fn enqueue(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) {
         let state = &mut pools.slots[u32::from(slot)];
         let mut prefix = [0; PREFIX_MAX as usize];
-        let prefix_len = match state.reliability {
-            Reliability::Reliable => {
-                let mut writer = Writer::new(&mut prefix);
-                let fits = writer.varint(data.len() as u64);
-                assert!(fits.is_ok(), "the largest message was checked with the limits");
-                writer.position()
-            }
-            Reliability::Unreliable => {
-                prefix = (data.len() as u32).to_le_bytes();
-                prefix.len()
-            }
+        let prefix_len = if state.reliability.is_reliable() {
+            let mut writer = Writer::new(&mut prefix);
+            let fits = writer.varint(data.len() as u64);
+            assert!(fits.is_ok(), "the largest message was checked with the limits");
+            writer.position()
+        } else {
+            prefix = (data.len() as u32).to_le_bytes();
+            prefix.len()
         };
         let send = &mut state.send;
         let end = send.end + (prefix_len + data.len()) as u64;

@@ -29,7 +29,7 @@ pub struct ChannelSlot {
     /// In so many packets its small reliable messages are repeated; `None` to go by the loss.
     pub(super) redundancy: Option<u8>,
     /// The packet in which it found no room.
-    pub(super) passed: u16,
+    pub(super) passed: u32,
     pub(super) due: Due,
     pub(super) events: Events,
     pub(super) send: SendHalf,
@@ -93,14 +93,11 @@ impl ChannelSlot {
         if !matches!(self.state, State::Open | State::Draining) {
             return false;
         }
-        match self.reliability {
-            Reliability::Reliable => {
-                self.agreed() && (self.send.lost_head != NONE || self.send.new_bytes() > 0)
-            }
+        if self.reliability.is_reliable() {
+            self.agreed() && (self.send.lost_head != NONE || self.send.new_bytes() > 0)
+        } else {
             // Sent before the other side's open is known, too: waiting would make it stale.
-            Reliability::Unreliable => {
-                self.remote != Some(Reliability::Reliable) && self.send.sent < self.send.flushed
-            }
+            (self.remote.is_none() || self.agreed()) && self.send.sent < self.send.flushed
         }
     }
 
@@ -186,7 +183,9 @@ pub(super) struct SendHalf {
     pub(super) refused: u32,
     /// Bytes of the unreliable message at `sent` that have left in fragments.
     pub(super) fragment_at: u32,
-    pub(super) fragment_number: u16,
+    /// Number of the next unreliable message that is given one: those in fragments, and all of a
+    /// sequenced channel.
+    pub(super) number: u16,
 }
 
 impl SendHalf {
@@ -203,7 +202,7 @@ impl SendHalf {
             lost_tail: NONE,
             refused: 0,
             fragment_at: 0,
-            fragment_number: 0,
+            number: 0,
         }
     }
 
@@ -242,6 +241,8 @@ pub(super) struct ReceiveHalf {
     /// What was consumed when the window last grew.
     pub(super) grown_at: u64,
     pub(super) fragments: Recent,
+    /// Sequenced: number of the newest message taken.
+    pub(super) newest: u16,
 }
 
 impl ReceiveHalf {
@@ -259,12 +260,19 @@ impl ReceiveHalf {
             granted: 0,
             grown_at: 0,
             fragments: Recent { newest: u16::MAX, over: u64::MAX },
+            newest: u16::MAX,
         }
     }
 
     /// A half that has only its window.
     pub(super) const fn with_window(window: u32) -> Self {
         Self { window, granted: first_credit(window), ..Self::new() }
+    }
+
+    /// Whether message `number` of a sequenced channel is newer than all taken so far.
+    pub(super) const fn is_news(&self, number: u16) -> bool {
+        let ahead = number.wrapping_sub(self.newest);
+        1 <= ahead && ahead < 0x8000
     }
 
     /// Up to where the reserved blocks reach.

@@ -297,10 +297,8 @@ impl Channels {
             return;
         }
         state.turns = 0;
-        let list = match state.reliability {
-            Reliability::Reliable => &mut self.reliable,
-            Reliability::Unreliable => &mut self.unreliable,
-        };
+        let list =
+            if state.reliability.is_reliable() { &mut self.reliable } else { &mut self.unreliable };
         list.rotate(&mut pools.slots, slot);
     }
 
@@ -328,7 +326,7 @@ impl Channels {
         let never_fits = frame.overhead(total, true) + total > usize::from(self.room_max);
         let fits = frame.data_room(room, true).is_some_and(|data| total <= data);
         if at > 0 || (!fits && (fresh || never_fits)) {
-            let number = state.send.fragment_number;
+            let number = state.send.number;
             frame.fragment = Some(Fragment { number, total: total as u64, offset: at as u64 });
         } else if !fits {
             return Done::Nothing;
@@ -351,8 +349,8 @@ impl Channels {
         } else {
             state.send.fragment_at = 0;
             state.send.sent = body + len as u64;
-            if frame.fragment.is_some() {
-                state.send.fragment_number = state.send.fragment_number.wrapping_add(1);
+            if frame.fragment.is_some() || frame.sequence.is_some() {
+                state.send.number = state.send.number.wrapping_add(1);
             }
             self.release_sent(pools, slot);
         }
@@ -541,9 +539,11 @@ enum Done {
 
 /// A frame for the message at the front of an unreliable channel, without its data.
 fn message_frame(state: &ChannelSlot, incarnation: Incarnation) -> UnreliableMessage<'static> {
+    let sequenced = state.reliability == Reliability::UnreliableSequenced;
     UnreliableMessage {
         channel: state.channel,
         incarnation_low: incarnation.low_bits(),
+        sequence: sequenced.then_some(state.send.number),
         fragment: None,
         data: &[],
     }

@@ -251,7 +251,7 @@ enum OwnedFrame {
     Plain(Frame<'static>),
     RouteUpdate(Vec<u8>),
     Ack { delay: AckDelay, host_delay: AckDelay, ranges: Vec<(PacketNumber, PacketNumber)> },
-    Unreliable(ChannelId, u8, Option<Fragment>, Vec<u8>),
+    Unreliable(ChannelId, u8, Option<u16>, Option<Fragment>, Vec<u8>),
     Reliable(ChannelId, u8, Truncated, Vec<u8>),
 }
 
@@ -264,14 +264,17 @@ impl OwnedFrame {
                 let written = emit_ack(writer, *delay, *host_delay, ranges.iter().copied());
                 assert_eq!(written, Ok(ranges.len()));
             }
-            Self::Unreliable(channel, incarnation_low, fragment, data) => UnreliableMessage {
-                channel: *channel,
-                incarnation_low: *incarnation_low,
-                fragment: *fragment,
-                data,
+            Self::Unreliable(channel, incarnation_low, sequence, fragment, data) => {
+                UnreliableMessage {
+                    channel: *channel,
+                    incarnation_low: *incarnation_low,
+                    sequence: *sequence,
+                    fragment: *fragment,
+                    data,
+                }
+                .emit(writer, last)
+                .unwrap();
             }
-            .emit(writer, last)
-            .unwrap(),
             Self::Reliable(channel, incarnation_low, offset, data) => ReliableRange {
                 channel: *channel,
                 incarnation_low: *incarnation_low,
@@ -293,7 +296,8 @@ impl OwnedFrame {
                 ranges: ack.ranges(PacketNumber(40_000)).map(Result::unwrap).collect(),
             },
             Frame::Unreliable(m) => {
-                Self::Unreliable(m.channel, m.incarnation_low, m.fragment, m.data.to_vec())
+                let data = m.data.to_vec();
+                Self::Unreliable(m.channel, m.incarnation_low, m.sequence, m.fragment, data)
             }
             Frame::Reliable(r) => {
                 Self::Reliable(r.channel, r.incarnation_low, r.offset, r.data.to_vec())
@@ -338,10 +342,14 @@ fn frame() -> impl Strategy<Value = OwnedFrame> {
     let incarnation = || any::<u8>().prop_map(Incarnation);
     let number = || prop_oneof![0..200_u64, 0..=VARINT_MAX];
     let relay = || any::<u64>().prop_map(RelayId);
-    let reliability = prop_oneof![Just(Reliability::Reliable), Just(Reliability::Unreliable)];
+    let reliability = prop_oneof![
+        Just(Reliability::Reliable),
+        Just(Reliability::Unreliable),
+        Just(Reliability::UnreliableSequenced),
+    ];
     let open = (channel(), reliability, incarnation(), number()).prop_map(
         |(channel, reliability, incarnation, credit)| {
-            let credit = if reliability == Reliability::Reliable { credit } else { 0 };
+            let credit = if reliability.is_reliable() { credit } else { 0 };
             Frame::ChannelOpen(ChannelOpen { channel, reliability, incarnation, credit })
         },
     );
@@ -372,15 +380,16 @@ fn frame() -> impl Strategy<Value = OwnedFrame> {
         (1..40_usize).prop_map(|len| Frame::Padding { len }),
     ];
     let fragment = (any::<u16>(), 0..1_u64 << 40, 0..1_u64 << 40);
-    let unreliable = (channel(), 0..4_u8, option::of(fragment), vec(any::<u8>(), 1..300)).prop_map(
-        |(channel, incarnation_low, fragment, data)| {
-            let fragment = fragment.map(|(number, offset, more)| {
-                let total = offset + data.len() as u64 + more;
-                Fragment { number, total, offset }
-            });
-            OwnedFrame::Unreliable(channel, incarnation_low, fragment, data)
-        },
-    );
+    let number = option::of(any::<u16>());
+    let unreliable = (channel(), 0..4_u8, number, option::of(fragment), vec(any::<u8>(), 1..300));
+    let unreliable = unreliable.prop_map(|(channel, incarnation_low, sequence, fragment, data)| {
+        let fragment = fragment.map(|(number, offset, more)| {
+            let total = offset + data.len() as u64 + more;
+            Fragment { number, total, offset }
+        });
+        let sequence = sequence.map(|number| fragment.map_or(number, |f| f.number));
+        OwnedFrame::Unreliable(channel, incarnation_low, sequence, fragment, data)
+    });
     let reliable = (channel(), 0..4_u8, any::<u32>(), 1..=4_usize, vec(any::<u8>(), 1..300))
         .prop_map(|(channel, incarnation_low, offset, len, data)| {
             let offset = Truncated::new(u64::from(offset), len);

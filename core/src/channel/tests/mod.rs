@@ -1,5 +1,6 @@
 //! Two peers' channels over a bad link without anything in between.
 
+mod modes;
 mod options;
 mod promises;
 mod random;

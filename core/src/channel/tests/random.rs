@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::Reliability::{Reliable, Unreliable};
+use crate::id::Reliability::{self, Reliable, Unreliable, UnreliableSequenced};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Open(usize, u8, bool),
+    Open(usize, u8, Reliability),
     Close(usize, u8),
     Send(usize, u8, u32),
     Flush(usize),
@@ -20,7 +20,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let side = 0..2_usize;
     let channel = 0..3_u8;
     let step = prop_oneof![
-        4 => (side.clone(), channel.clone(), prop::bool::weighted(0.7))
+        4 => (side.clone(), channel.clone(), reliability())
             .prop_map(|(s, c, r)| Step::Open(s, c, r)),
         1 => (side.clone(), channel.clone()).prop_map(|(s, c)| Step::Close(s, c)),
         8 => (side.clone(), channel, 4..20_000_u32).prop_map(|(s, c, n)| Step::Send(s, c, n)),
@@ -30,6 +30,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..80)
+}
+
+fn reliability() -> impl Strategy<Value = Reliability> {
+    prop_oneof![7 => Just(Reliable), 2 => Just(Unreliable), 2 => Just(UnreliableSequenced)]
 }
 
 /// Little memory, so that everything runs out at some time.
@@ -57,19 +61,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// The model: per side and channel, the numbers sent. What arrives is one of them, whole and
-    /// once; on a reliable channel in order, and all of it if nothing was closed.
+    /// once; in order unless the channel is plainly unreliable, and all of a reliable one if nothing
+    /// was closed.
     #[test]
     fn any_use_keeps_the_promises(steps in steps(), seed: u64) {
         let mut pair = Pair::new(scarce(), BAD, seed);
         let mut next = 1;
-        // Per receiving side and channel: what was sent, and whether reliably.
-        let mut sent: [[Vec<(u32, bool)>; 3]; 2] = Default::default();
+        // Per receiving side and channel: what was sent, and how.
+        let mut sent: [[Vec<(u32, Reliability)>; 3]; 2] = Default::default();
         let mut got: [[Vec<u32>; 3]; 2] = Default::default();
         let mut interrupted = [false; 3];
         for step in steps {
             match step {
-                Step::Open(side, channel, reliable) => {
-                    let reliability = if reliable { Reliable } else { Unreliable };
+                Step::Open(side, channel, reliability) => {
                     pair.sides[side].open(channel, reliability).ok();
                 }
                 Step::Close(side, channel) => {
@@ -81,7 +85,7 @@ proptest! {
                         let slot = pair.sides[side].channels.slot_of(ChannelId(channel)).unwrap();
                         let slot = &pair.sides[side].slots[usize::from(slot)];
                         sent[1 - side][usize::from(channel)]
-                            .push((next, slot.reliability == Reliable));
+                            .push((next, slot.reliability));
                         next += 1;
                     }
                 }
@@ -118,11 +122,12 @@ proptest! {
             }
             for channel in 0..3 {
                 let (sent, got) = (&sent[side][channel], &got[side][channel]);
-                let reliable = |number: &u32| sent.iter().any(|(n, r)| n == number && *r);
+                let is_ordered =
+                    |number: &u32| sent.iter().any(|(n, r)| n == number && *r != Unreliable);
                 let unique: BTreeSet<_> = got.iter().collect();
                 prop_assert_eq!(unique.len(), got.len());
                 prop_assert!(got.iter().all(|n| sent.iter().any(|(s, _)| s == n)));
-                let ordered: Vec<_> = got.iter().copied().filter(reliable).collect();
+                let ordered: Vec<_> = got.iter().copied().filter(is_ordered).collect();
                 prop_assert!(ordered.is_sorted(), "{:?}", ordered);
                 let slot = pair.sides[side].channels.slot_of(ChannelId(channel as u8));
                 let agreed = slot.map(|s| pair.sides[side].slots[usize::from(s)]);
@@ -142,7 +147,7 @@ proptest! {
     fn arbitrary_frames_do_no_harm(
         packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 1..60),
         kinds in prop::collection::vec(
-            prop::sample::select(&[2, 3, 4, 0x80, 0x90, 0xa1, 0x81, 0xb1, 0xc0, 0xd3, 0xf2][..]),
+            prop::sample::select(&[2, 3, 4, 0x80, 0x90, 0xa1, 0x81, 0xb1, 0x92, 0xa2, 0xb3, 0xc0, 0xd3, 0xf2][..]),
             60,
         ),
         seed: u64,
@@ -150,6 +155,7 @@ proptest! {
         let mut side = Side::new(scarce());
         side.open(0, Reliable).unwrap();
         side.open(1, Unreliable).unwrap();
+        side.open(2, UnreliableSequenced).unwrap();
         let mut random = Random(seed);
         let mut lists = Vec::new();
         for (mut packet, kind) in packets.into_iter().zip(kinds) {

@@ -14,6 +14,9 @@ pub struct UnreliableMessage<'a> {
     pub channel: ChannelId,
     /// Low two bits of the channel's incarnation.
     pub incarnation_low: u8,
+    /// The message's number if its channel is sequenced; of a fragment, the same as
+    /// [`Fragment::number`].
+    pub sequence: Option<u16>,
     /// Which part of which message `data` is; `None` if it is a whole message.
     pub fragment: Option<Fragment>,
     /// The message or fragment; a fragment is never empty.
@@ -23,7 +26,8 @@ pub struct UnreliableMessage<'a> {
 /// Where a fragment belongs. It lies within the message: offset + data ≤ total.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fragment {
-    /// Of the message, counted per channel by its sender (wrapping).
+    /// Of the message, counted per channel by its sender (wrapping): fragmented messages only, or
+    /// all if the channel is sequenced.
     pub number: u16,
     /// Length of the whole message.
     pub total: u64,
@@ -34,14 +38,14 @@ pub struct Fragment {
 impl<'a> UnreliableMessage<'a> {
     pub(super) fn parse(kind: u8, reader: &mut Reader<'a>) -> Result<Self, ParseError> {
         let channel = parse_channel(kind, reader)?;
-        let fragment = match kind & LOW_BITS {
-            WHOLE => None,
-            FRAGMENT => Some(Fragment {
-                number: reader.u16()?,
-                total: reader.varint()?,
-                offset: reader.varint()?,
-            }),
-            _ => return Err(ParseError::UnknownType),
+        let form = kind & LOW_BITS;
+        let number = if form == 0 { None } else { Some(reader.u16()?) };
+        let sequence = number.filter(|_| form & SEQUENCED != 0);
+        let fragment = match number {
+            Some(number) if form & FRAGMENT != 0 => {
+                Some(Fragment { number, total: reader.varint()?, offset: reader.varint()? })
+            }
+            _ => None,
         };
         let data = parse_data(kind, reader)?;
         if let Some(fragment) = fragment {
@@ -50,7 +54,8 @@ impl<'a> UnreliableMessage<'a> {
                 return Err(ParseError::BadValue);
             }
         }
-        Ok(Self { channel, incarnation_low: parse_incarnation(kind), fragment, data })
+        let incarnation_low = parse_incarnation(kind);
+        Ok(Self { channel, incarnation_low, sequence, fragment, data })
     }
 
     /// Writes the frame; if it is the `last` of the packet, without its length. Nothing is written
@@ -89,8 +94,9 @@ impl<'a> UnreliableMessage<'a> {
     /// Bytes the frame takes besides `data_len` bytes of data.
     #[must_use]
     pub fn overhead(&self, data_len: usize, last: bool) -> usize {
-        let fragment = self.fragment.map_or(0, |f| 2 + varint_len(f.total) + varint_len(f.offset));
-        1 + channel_len(self.channel) + fragment + length_len(data_len, last)
+        let number = if self.sequence.is_some() || self.fragment.is_some() { 2 } else { 0 };
+        let place = self.fragment.map_or(0, |f| varint_len(f.total) + varint_len(f.offset));
+        1 + channel_len(self.channel) + number + place + length_len(data_len, last)
     }
 
     /// The most bytes of data that fit if the whole frame may take `room` bytes; `None` if its head
@@ -106,10 +112,13 @@ impl<'a> UnreliableMessage<'a> {
         data_len: usize,
         last: bool,
     ) -> Result<(), Full> {
-        let form = if self.fragment.is_some() { FRAGMENT } else { WHOLE };
+        let fragment = if self.fragment.is_some() { FRAGMENT } else { 0 };
+        let form = fragment | if self.sequence.is_some() { SEQUENCED } else { 0 };
         emit_type(writer, UNRELIABLE | form, self.channel, self.incarnation_low, last)?;
+        if let Some(number) = self.fragment.map(|f| f.number).or(self.sequence) {
+            writer.u16(number)?;
+        }
         if let Some(fragment) = self.fragment {
-            writer.u16(fragment.number)?;
             writer.varint(fragment.total)?;
             writer.varint(fragment.offset)?;
         }
@@ -120,6 +129,9 @@ impl<'a> UnreliableMessage<'a> {
 impl fmt::Display for UnreliableMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unreliable {}.{}", self.channel, self.incarnation_low)?;
+        if let Some(number) = self.sequence {
+            write!(f, " sequence {number}")?;
+        }
         if let Some(Fragment { number, total, offset }) = self.fragment {
             write!(f, " message {number} at {offset} of {total}")?;
         }
@@ -269,8 +281,8 @@ const LENGTH: u8 = 0b0010_0000;
 const CHANNEL: u8 = 0b0001_0000;
 const INCARNATION_SHIFT: u8 = 2;
 const LOW_BITS: u8 = 0b11;
-const WHOLE: u8 = 0;
 const FRAGMENT: u8 = 1;
+const SEQUENCED: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -284,6 +296,7 @@ mod tests {
         let whole = UnreliableMessage {
             channel: ChannelId(0),
             incarnation_low: 0,
+            sequence: None,
             fragment: None,
             data: b"hi",
         };
@@ -299,6 +312,13 @@ mod tests {
         let part = UnreliableMessage { fragment, ..other };
         check(Frame::Unreliable(part), true, b"\x99\x07\x01\x02\x40\x64\x40\x62hi");
         check(Frame::Unreliable(part), false, b"\xb9\x07\x01\x02\x40\x64\x40\x62\x02hi");
+        let sequence = Some(0x0201);
+        let newest = UnreliableMessage { sequence, ..whole };
+        check(Frame::Unreliable(newest), true, b"\x82\x01\x02hi");
+        let newest = UnreliableMessage { sequence, ..other };
+        check(Frame::Unreliable(newest), false, b"\xba\x07\x01\x02\x02hi");
+        let part = UnreliableMessage { sequence, ..part };
+        check(Frame::Unreliable(part), true, b"\x9b\x07\x01\x02\x40\x64\x40\x62hi");
     }
 
     #[test]
@@ -325,8 +345,8 @@ mod tests {
     fn messages_that_may_not_be_are_refused() {
         let refused: [(&[u8], ParseError); 9] = [
             (b"\x90\x00hi", ParseError::NonMinimal),
-            (b"\x82hi", ParseError::UnknownType),
-            (b"\x83hi", ParseError::UnknownType),
+            (b"\x82h", ParseError::Truncated),
+            (b"\x83\x01\x02\x05\x05", ParseError::BadValue),
             (b"\x81\x01\x02\x05\x05", ParseError::BadValue),
             (b"\x81\x01\x02\x05\x04hi", ParseError::BadValue),
             (b"\xa0\x03hi", ParseError::Truncated),
@@ -346,6 +366,7 @@ mod tests {
         let head = UnreliableMessage {
             channel: ChannelId(3),
             incarnation_low: 0,
+            sequence: None,
             fragment: None,
             data: &[],
         };
@@ -363,6 +384,7 @@ mod tests {
         let message = UnreliableMessage {
             channel: ChannelId(0),
             incarnation_low: 0,
+            sequence: None,
             fragment: None,
             data: &[],
         };
@@ -376,6 +398,7 @@ mod tests {
         fn overhead_and_room_are_what_emit_needs(
             channel in 0..3_u8,
             fragment in prop::option::of((any::<u16>(), 0..1_u64 << 20, 0..1_u64 << 20)),
+            sequenced in any::<bool>(),
             offset in any::<u32>(),
             offset_len in 1..=4_usize,
             room in 0..400_usize,
@@ -385,8 +408,9 @@ mod tests {
             let channel = ChannelId(channel);
             let fragment =
                 fragment.map(|(number, total, offset)| Fragment { number, total, offset });
+            let sequence = sequenced.then_some(fragment.map_or(7, |f| f.number));
             let mut message =
-                UnreliableMessage { channel, incarnation_low: 1, fragment, data: &[] };
+                UnreliableMessage { channel, incarnation_low: 1, sequence, fragment, data: &[] };
             let offset = Truncated::new(u64::from(offset), offset_len);
             let mut range = ReliableRange { channel, incarnation_low: 1, offset, data: &[] };
             let mut out = [0; 400];

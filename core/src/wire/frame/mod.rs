@@ -216,11 +216,12 @@ impl ChannelOpen {
         let reliability = match reader.u8()? {
             0 => Reliability::Unreliable,
             1 => Reliability::Reliable,
+            2 => Reliability::UnreliableSequenced,
             _ => return Err(ParseError::BadValue),
         };
         let incarnation = Incarnation(reader.u8()?);
         let credit = reader.varint()?;
-        if reliability == Reliability::Unreliable && credit != 0 {
+        if !reliability.is_reliable() && credit != 0 {
             return Err(ParseError::BadValue);
         }
         Ok(Self { channel, reliability, incarnation, credit })
@@ -230,6 +231,7 @@ impl ChannelOpen {
         let (reliability, credit) = match self.reliability {
             Reliability::Unreliable => (0, 0),
             Reliability::Reliable => (1, self.credit),
+            Reliability::UnreliableSequenced => (2, 0),
         };
         writer.bytes(&[CHANNEL_OPEN, self.channel.0, reliability, self.incarnation.0])?;
         writer.varint(credit)
@@ -357,6 +359,8 @@ mod tests {
         check(Frame::ChannelOpen(open), &[2, 5, 1, 6, 0x80, 0, 0x40, 1]);
         let open = ChannelOpen { reliability: Reliability::Unreliable, credit: 0, ..open };
         check(Frame::ChannelOpen(open), &[2, 5, 0, 6, 0]);
+        let open = ChannelOpen { reliability: Reliability::UnreliableSequenced, ..open };
+        check(Frame::ChannelOpen(open), &[2, 5, 2, 6, 0]);
         let (channel, incarnation) = (ChannelId(5), Incarnation(6));
         check(Frame::ChannelClose { channel, incarnation }, &[3, 5, 6]);
         check(Frame::Credit { channel, incarnation, limit: 64 }, &[4, 5, 6, 0x40, 64]);
@@ -387,9 +391,10 @@ mod tests {
 
     #[test]
     fn values_that_may_not_be_are_refused() {
-        let refused: [(&[u8], ParseError); 12] = [
+        let refused: [(&[u8], ParseError); 13] = [
             (&[0, 0, 1], ParseError::BadValue),
-            (&[2, 5, 2, 6, 0], ParseError::BadValue),
+            (&[2, 5, 3, 6, 0], ParseError::BadValue),
+            (&[2, 5, 2, 6, 1], ParseError::BadValue),
             (&[2, 5, 0, 6, 1], ParseError::BadValue),
             (&[4, 5, 6, 0x40, 63], ParseError::NonMinimal),
             (b"\x05relay_idsessionnonce678\x02", ParseError::BadValue),
@@ -412,6 +417,7 @@ mod tests {
         let hi = UnreliableMessage {
             channel: ChannelId(0),
             incarnation_low: 0,
+            sequence: None,
             fragment: None,
             data: b"hi",
         };
