@@ -1,6 +1,7 @@
 //! The manager: every verb of the reference, and the getters.
 
 use core::fmt;
+use core::time::Duration;
 
 use waylane_core::channel::ChannelOptions;
 use waylane_core::crypto::Crypto as _;
@@ -187,6 +188,22 @@ impl NetworkManager {
     pub fn send_message(&mut self, peer: u64, channel: u8, data: &[u8]) -> Result<(), SendError> {
         let peer = PeerId::new(peer).ok_or(SendError::UnknownPeer)?;
         self.endpoint.send_message(peer, ChannelId(channel), data)
+    }
+
+    /// As [`send_message`](Self::send_message) on an unreliable channel, for what is of no use
+    /// later: what has not left `within` this time is dropped, and delays nothing.
+    ///
+    /// # Errors
+    /// As `send_message`; `CannotExpire` on a reliable channel.
+    pub fn send_message_expiring(
+        &mut self,
+        peer: u64,
+        channel: u8,
+        data: &[u8],
+        within: Duration,
+    ) -> Result<(), SendError> {
+        let peer = PeerId::new(peer).ok_or(SendError::UnknownPeer)?;
+        self.timed().send_message_expiring(peer, ChannelId(channel), data, within)
     }
 
     /// Closes a channel (CloseChannel) after what is queued on it; the number can be opened again.

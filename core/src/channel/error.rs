@@ -63,6 +63,8 @@ pub enum SendError {
         /// The largest that is.
         max: usize,
     },
+    /// It was to expire, and the channel is reliable.
+    CannotExpire,
 }
 
 impl fmt::Display for SendError {
@@ -71,6 +73,7 @@ impl fmt::Display for SendError {
             Self::NotOpen => f.write_str("the channel is not open"),
             Self::Full { room } => write!(f, "the queue has room for {room} bytes only"),
             Self::TooLarge { max } => write!(f, "messages may have {max} bytes at most"),
+            Self::CannotExpire => f.write_str("reliable messages do not expire"),
         }
     }
 }

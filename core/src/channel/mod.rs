@@ -36,8 +36,11 @@ pub use receive_frame::Accepted;
 pub use slot::ChannelSlot;
 pub use write::{Allowed, Permit, Scope, Written};
 
+use core::time::Duration;
+
 use crate::id::{ChannelId, Incarnation, Reliability};
 use crate::pool::Account;
+use crate::time::Instant;
 use reassembly::Reassembly;
 use repeat::Repeats;
 use slot::{NO_SLOT, SlotList, State};
@@ -122,17 +125,27 @@ impl Channels {
 
     /// What happened so far, and what is queued.
     #[must_use]
-    pub fn stats(&self, slots: &[ChannelSlot], nodes: &[Node]) -> ChannelStats {
-        let queued_bytes = self
-            .slots
-            .iter()
-            .filter(|slot| **slot != NO_SLOT)
-            .map(|slot| {
-                let send = &slots[usize::from(*slot)].send;
-                send.end - send.released(nodes)
-            })
-            .sum();
-        ChannelStats { queued_bytes, counters: self.counters }
+    pub fn stats(&self, slots: &[ChannelSlot], nodes: &[Node], now: Instant) -> ChannelStats {
+        let mut stats = ChannelStats { counters: self.counters, ..ChannelStats::default() };
+        for slot in self.slots.iter().filter(|slot| **slot != NO_SLOT) {
+            let queue = slots[usize::from(*slot)].send.queue(nodes, now);
+            stats.queued_bytes += queue.bytes;
+            stats.oldest = stats.oldest.max(queue.oldest);
+        }
+        stats
+    }
+
+    /// What is queued on one channel; `None` if it is not open.
+    #[must_use]
+    pub fn queue(
+        &self,
+        slots: &[ChannelSlot],
+        nodes: &[Node],
+        channel: ChannelId,
+        now: Instant,
+    ) -> Option<ChannelQueue> {
+        let slot = self.slot_of(channel)?;
+        Some(slots[usize::from(slot)].send.queue(nodes, now))
     }
 
     fn slot_of(&self, channel: ChannelId) -> Option<u16> {
@@ -178,8 +191,23 @@ impl Default for Channels {
 pub struct ChannelStats {
     /// Bytes queued and not yet sent, or not yet acknowledged.
     pub queued_bytes: u64,
+    /// How long the oldest of them have been queued; `None` if there are none. As
+    /// [`ChannelQueue::oldest`].
+    pub oldest: Option<Duration>,
     /// What was dropped.
     pub counters: Counters,
+}
+
+/// What is queued on one channel.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ChannelQueue {
+    /// Bytes queued and not yet sent, or not yet acknowledged, with a few bytes of framing for each
+    /// message.
+    pub bytes: u64,
+    /// How long the oldest of them have been queued, to the millisecond; `None` if there are none.
+    /// Exact as long as what is queued came at one time; else too great by at most the time in which
+    /// it came.
+    pub oldest: Option<Duration>,
 }
 
 /// What was dropped, by reason.
@@ -195,6 +223,8 @@ pub struct Counters {
     pub abandoned: u64,
     /// Sequenced messages, or fragments of them, that came after a newer one.
     pub outdated: u64,
+    /// Unreliable messages that did not leave before their deadline.
+    pub expired: u64,
     /// Reliable frames that brought nothing new.
     pub duplicates: u64,
     /// Reliable frames refused for lack of memory, so that they are sent again.
@@ -213,6 +243,7 @@ impl Counters {
             no_memory: 0,
             abandoned: 0,
             outdated: 0,
+            expired: 0,
             duplicates: 0,
             refused: 0,
             repeats_used: 0,

@@ -1,15 +1,19 @@
 //! Queueing messages.
 
+use core::time::Duration;
+
 use super::chain::BLOCK_DATA;
 use super::limits::PREFIX_MAX;
 use super::slot::{SendHalf, State};
-use super::{Channels, Node, Pools, SendError};
+use super::{Block, ChannelQueue, Channels, Node, Pools, SendError};
 use crate::id::ChannelId;
 use crate::pool::{Metered, NONE, Pool};
+use crate::time::Instant;
 use crate::wire::Writer;
 
 impl Channels {
-    /// Queues a message, whole or not at all; it leaves after the next [`Channels::flush`].
+    /// Queues a message, whole or not at all; it leaves after the next [`Channels::flush`], and not
+    /// after `deadline`, if there is one: then it is dropped, to the millisecond.
     ///
     /// # Errors
     /// [`SendError`]. After [`SendError::Full`] the channel becomes writable at some time.
@@ -18,6 +22,8 @@ impl Channels {
         pools: &mut Pools<'_>,
         channel: ChannelId,
         data: &[u8],
+        now: Instant,
+        deadline: Option<Instant>,
     ) -> Result<(), SendError> {
         let slot = self.slot_of(channel).ok_or(SendError::NotOpen)?;
         let state = &pools.slots[u32::from(slot)];
@@ -26,6 +32,9 @@ impl Channels {
         } else {
             pools.limits.message_unreliable_max.min(self.peer_unreliable_max)
         };
+        if deadline.is_some() && state.reliability.is_reliable() {
+            return Err(SendError::CannotExpire);
+        }
         if data.len() > max as usize {
             return Err(SendError::TooLarge { max: max as usize });
         }
@@ -44,12 +53,15 @@ impl Channels {
                 return Err(SendError::Full { room: 0 });
             }
         }
-        let room = self.room(pools, slot);
+        let mut room = self.room(pools, slot);
+        if data.len() > room && self.drop_expired(pools, slot, now) {
+            room = self.room(pools, slot);
+        }
         if data.len() > room {
             self.wait_for_room(pools, slot, data.len());
             return Err(SendError::Full { room: room.min(max as usize) });
         }
-        self.enqueue(pools, slot, data);
+        self.enqueue(pools, slot, data, now, deadline);
         self.queued.push(&mut pools.slots, slot);
         Ok(())
     }
@@ -91,20 +103,29 @@ impl Channels {
         let blocks = fair_part(available, send.chain.blocks());
         let slack = send.chain.limit().saturating_sub(send.end);
         let room = slack + u64::from(blocks) * BLOCK_DATA as u64;
+        let reliable = pools.slots[u32::from(slot)].reliability.is_reliable();
         // Lengths above 2³⁰, whose prefix is longer, are too large anyway.
-        usize::try_from(room.saturating_sub(u64::from(PREFIX_MAX))).unwrap_or(usize::MAX)
+        let prefix = if reliable { PREFIX_MAX as usize } else { QueueHeader::LEN };
+        usize::try_from(room.saturating_sub(prefix as u64)).unwrap_or(usize::MAX)
     }
 
-    fn enqueue(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) {
+    fn enqueue(
+        &mut self,
+        pools: &mut Pools<'_>,
+        slot: u16,
+        data: &[u8],
+        now: Instant,
+        deadline: Option<Instant>,
+    ) {
         let state = &mut pools.slots[u32::from(slot)];
-        let mut prefix = [0; PREFIX_MAX as usize];
+        let mut prefix = [0; QueueHeader::LEN];
         let prefix_len = if state.reliability.is_reliable() {
             let mut writer = Writer::new(&mut prefix);
             let fits = writer.varint(data.len() as u64);
             assert!(fits.is_ok(), "the largest message was checked with the limits");
             writer.position()
         } else {
-            prefix = (data.len() as u32).to_le_bytes();
+            prefix = QueueHeader::new(data.len(), now, deadline).to_bytes();
             prefix.len()
         };
         let send = &mut state.send;
@@ -115,13 +136,46 @@ impl Channels {
         assert!(extended, "there was room, and each block on an account exists");
         send.chain.write(&mut pools.send, send.end, prefix.get(..prefix_len).unwrap_or_default());
         send.chain.write(&mut pools.send, send.end + prefix_len as u64, data);
+        let (old_end, released) = (send.end, send.released(pools.nodes.items()));
         send.end = end;
+        send.ages.on_queued(released, old_end, end, now);
+    }
+
+    /// Drops what is at the front of an unreliable channel and has not left in time; answers
+    /// whether there was such.
+    pub(super) fn drop_expired(&mut self, pools: &mut Pools<'_>, slot: u16, now: Instant) -> bool {
+        let state = &mut pools.slots[u32::from(slot)];
+        if state.reliability.is_reliable() {
+            return false;
+        }
+        let send = &mut state.send;
+        let before = send.sent;
+        while send.sent < send.end {
+            let header = QueueHeader::read(send, &pools.send);
+            if !header.is_expired(now) {
+                break;
+            }
+            if core::mem::take(&mut send.fragment_at) > 0 {
+                send.number = send.number.wrapping_add(1);
+            }
+            send.sent += (QueueHeader::LEN + header.len) as u64;
+            self.counters.expired += 1;
+        }
+        send.flushed = send.flushed.max(send.sent);
+        if send.sent == before {
+            return false;
+        }
+        self.release_sent(pools, slot);
+        self.relist(pools, slot);
+        self.check_drained(pools, slot);
+        true
     }
 
     /// Frees what no longer has to be kept of what was sent.
     pub(super) fn release_sent(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let send = &mut pools.slots[u32::from(slot)].send;
         let released = send.released(pools.nodes.items());
+        send.ages.on_released(released, send.end);
         let freed = if released == send.end {
             send.chain.restart(&mut pools.send, released)
         } else {
@@ -166,6 +220,12 @@ impl SendHalf {
         if self.ranges_head == NONE { self.sent } else { nodes[self.ranges_head as usize].start }
     }
 
+    /// What is queued.
+    pub(super) fn queue(&self, nodes: &[Node], now: Instant) -> ChannelQueue {
+        let bytes = self.end - self.released(nodes);
+        ChannelQueue { bytes, oldest: (bytes > 0).then(|| self.ages.oldest(now)) }
+    }
+
     /// Puts `node` behind the ranges that were sent before.
     pub(super) fn link_last(&mut self, nodes: &mut Pool<'_, Node>, node: u32) {
         nodes[node].before = self.ranges_tail;
@@ -207,6 +267,92 @@ impl SendHalf {
     }
 }
 
+/// What stands in front of each queued unreliable message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct QueueHeader {
+    pub(super) len: usize,
+    /// In milliseconds, as far as they fit.
+    expires: Option<u32>,
+}
+
+impl QueueHeader {
+    pub(super) const LEN: usize = 8;
+
+    fn new(len: usize, now: Instant, deadline: Option<Instant>) -> Self {
+        // What is due so late that its time could be mistaken does not expire at all.
+        let deadline = deadline.filter(|at| at.since(now) < EXPIRY_MAX);
+        Self { len, expires: deadline.map(millis) }
+    }
+
+    /// That of the message at the front.
+    pub(super) fn read(send: &mut SendHalf, pool: &Pool<'_, Block>) -> Self {
+        let mut bytes = [0; Self::LEN];
+        send.chain.copy_to(pool, send.sent, &mut bytes);
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let len = u32::from_le_bytes([a, b, c, d]);
+        let expires = (len & EXPIRES != 0).then_some(u32::from_le_bytes([e, f, g, h]));
+        Self { len: (len & !EXPIRES) as usize, expires }
+    }
+
+    fn to_bytes(self) -> [u8; Self::LEN] {
+        let flag = if self.expires.is_some() { EXPIRES } else { 0 };
+        let [a, b, c, d] = (self.len as u32 | flag).to_le_bytes();
+        let [e, f, g, h] = self.expires.unwrap_or(0).to_le_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    pub(super) fn is_expired(self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| {
+            let late = millis(now).wrapping_sub(at);
+            (1..1 << 31).contains(&late)
+        })
+    }
+}
+
+/// Since when there has been something queued, in the low bits of milliseconds.
+///
+/// Two times are kept: that of what is below a mark, and that of what came first behind it. So the
+/// age is exact for what was queued at one time, and for the rest too great by at most the time in
+/// which all that was queued when the mark was passed came together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ages {
+    mark: u64,
+    first: u32,
+    next: u32,
+}
+
+impl Ages {
+    pub(super) const fn new() -> Self {
+        Self { mark: 0, first: 0, next: 0 }
+    }
+
+    fn on_queued(&mut self, released: u64, old_end: u64, end: u64, now: Instant) {
+        if released == old_end {
+            (self.mark, self.first) = (end, millis(now));
+        } else if self.mark == old_end {
+            self.next = millis(now);
+        }
+    }
+
+    fn on_released(&mut self, released: u64, end: u64) {
+        if released >= self.mark && released < end {
+            (self.mark, self.first) = (end, self.next);
+        }
+    }
+
+    /// The age of the oldest byte, if anything is queued.
+    pub(super) fn oldest(&self, now: Instant) -> Duration {
+        let age = millis(now).wrapping_sub(self.first);
+        // The clock of a command may be a little behind.
+        Duration::from_millis(if age < 1 << 31 { u64::from(age) } else { 0 })
+    }
+}
+
+/// Milliseconds, begun ones counted, as far as they fit.
+const fn millis(at: Instant) -> u32 {
+    at.as_micros().div_ceil(1000) as u32
+}
+
 /// How many of `available` blocks a user that holds `held` may take: never so many that it would
 /// hold more than three times what it leaves, unless it holds none. A single user gets three
 /// quarters; each further one that is stuck as much of what is left, so that the next always finds
@@ -214,3 +360,9 @@ impl SendHalf {
 pub(super) const fn fair_part(available: u32, held: u32) -> u32 {
     if held == 0 { available } else { available.saturating_mul(3).saturating_sub(held) / 4 }
 }
+
+/// The bit of a queued length that says that the message expires.
+const EXPIRES: u32 = 1 << 31;
+
+/// Half of what the milliseconds of a deadline can tell apart, less a day to drop it in.
+const EXPIRY_MAX: Duration = Duration::from_secs(23 * 24 * 3600);

@@ -3,6 +3,7 @@
 use super::ChannelOptions;
 use super::chain::{BLOCK_DATA, Chain};
 use super::node::{Node, Ranges};
+use super::send::Ages;
 use crate::id::{ChannelId, Reliability};
 use crate::pool::{Item, NONE, Pool};
 
@@ -164,7 +165,7 @@ pub(super) struct Events {
 /// Bytes to the other side: a stream of messages, each behind its length.
 ///
 /// released ≤ sent ≤ flushed ≤ end. A reliable channel's length prefixes are varints and travel; an
-/// unreliable one's are four bytes and do not.
+/// unreliable one's are eight bytes, with the deadline, and do not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SendHalf {
     pub(super) chain: Chain,
@@ -173,6 +174,7 @@ pub(super) struct SendHalf {
     pub(super) sent: u64,
     /// Up to where the other side lets us send.
     pub(super) credit: u64,
+    pub(super) ages: Ages,
     /// Ranges sent and not acknowledged, by offset.
     pub(super) ranges_head: u32,
     pub(super) ranges_tail: u32,
@@ -196,6 +198,7 @@ impl SendHalf {
             flushed: 0,
             sent: 0,
             credit: 0,
+            ages: Ages::new(),
             ranges_head: NONE,
             ranges_tail: NONE,
             lost_head: NONE,

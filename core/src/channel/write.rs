@@ -4,12 +4,14 @@ use super::chain::Chain;
 use super::lifecycle::open_frame;
 use super::node::NodeKind;
 use super::repeat::{Cause, REPEAT_MAX};
+use super::send::QueueHeader;
 use super::slot::{ChannelSlot, Due};
 use super::{Block, Channels, Node, Pools};
 use crate::id::{Incarnation, Reliability};
 use crate::pool::{Metered, NONE, Pool};
 use crate::protection::PacketWindow;
 use crate::recovery::FrameList;
+use crate::time::Instant;
 use crate::wire::frame::{Fragment, Frame, ReliableRange, UnreliableMessage};
 use crate::wire::{DATAGRAM_LEN_MAX, Writer};
 
@@ -42,6 +44,8 @@ pub struct Permit {
     pub what: Allowed,
     /// The share of packets lately lost, in 1/1024.
     pub loss: u32,
+    /// What had to leave before is dropped.
+    pub now: Instant,
 }
 
 /// What was written into a packet.
@@ -226,7 +230,7 @@ impl Channels {
                     return;
                 }
             }
-            if self.write_unreliables(pools, at, start, writer) == Done::Closed {
+            if self.write_unreliables(pools, at, permit, start, writer) == Done::Closed {
                 let counted = self.starved.saturating_add(1);
                 self.starved = if served || waiting.is_none() { 0 } else { counted };
                 return;
@@ -261,6 +265,7 @@ impl Channels {
         &mut self,
         pools: &mut Pools<'_>,
         class: u8,
+        permit: Permit,
         packet_start: usize,
         writer: &mut Writer<'_>,
     ) -> Done {
@@ -271,6 +276,9 @@ impl Channels {
                 state.class == class && state.passed != packet
             });
             let Some(slot) = next else { return Done::More };
+            if self.drop_expired(pools, slot, permit.now) {
+                continue;
+            }
             let fresh = writer.position() == packet_start;
             let done = self.write_unreliable(pools, slot, fresh, writer);
             self.end_turn(pools, slot, done);
@@ -313,11 +321,9 @@ impl Channels {
         let several =
             self.unreliable.has_several() || !self.reliable.is_empty() || !self.repeats.is_empty();
         let state = &mut pools.slots[u32::from(slot)];
-        let mut header = [0; QUEUE_HEADER];
-        state.send.chain.copy_to(&pools.send, state.send.sent, &mut header);
-        let total = u32::from_le_bytes(header) as usize;
+        let total = QueueHeader::read(&mut state.send, &pools.send).len;
         let at = state.send.fragment_at as usize;
-        let body = state.send.sent + (QUEUE_HEADER + at) as u64;
+        let body = state.send.sent + (QueueHeader::LEN + at) as u64;
         let left = total - at;
         let more = several || body + (left as u64) < state.send.flushed;
 
@@ -562,9 +568,6 @@ pub(super) fn copy(
         debug_assert!(written.is_ok(), "the frame was measured");
     });
 }
-
-/// The length in front of each queued unreliable message.
-const QUEUE_HEADER: usize = 4;
 
 /// Fragments and ranges shorter than this are not worth their heads, unless nothing else is left.
 const FRAGMENT_MIN: usize = 64;

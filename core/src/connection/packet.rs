@@ -404,7 +404,8 @@ impl<C: Crypto> Peer<C> {
         if allowed != Allowed::Nothing {
             self.write_owed(context, writer, &mut filled);
             let owed = filled.eliciting;
-            let permit = Permit { what: allowed, loss: self.recovery.loss(index) };
+            let permit =
+                Permit { what: allowed, loss: self.recovery.loss(index), now: context.now };
             let written =
                 self.channels.write(&mut context.pools, permit, writer, &mut filled.frames);
             filled.eliciting |= written.ack_eliciting;

@@ -180,6 +180,8 @@ pub enum SendError {
         /// The largest that is.
         max: usize,
     },
+    /// It was to expire, and the channel is reliable.
+    CannotExpire,
 }
 
 impl From<channel::SendError> for SendError {
@@ -188,6 +190,7 @@ impl From<channel::SendError> for SendError {
             channel::SendError::NotOpen => Self::NotOpen,
             channel::SendError::Full { room } => Self::Full { room },
             channel::SendError::TooLarge { max } => Self::TooLarge { max },
+            channel::SendError::CannotExpire => Self::CannotExpire,
         }
     }
 }
@@ -200,6 +203,9 @@ impl fmt::Display for SendError {
             Self::Full { room } => {
                 write!(f, "the queue has room for {room} bytes only; wait for Writable")
             }
+            Self::CannotExpire => f.write_str(
+                "reliable messages do not expire; use send_message, or an unreliable channel",
+            ),
             Self::TooLarge { max } => {
                 write!(
                     f,

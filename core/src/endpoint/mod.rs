@@ -34,6 +34,8 @@ pub use request::RequestSlot;
 pub use stats::{PeerStats, RelayStatus};
 pub use transmit::{TimerReason, Transmit};
 
+use core::time::Duration;
+
 use crate::channel::{ChannelOptions, PoolState};
 use crate::connection::{RelayIndex, Settings, Wanted};
 use crate::crypto::Crypto;
@@ -302,9 +304,36 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         channel: ChannelId,
         data: &[u8],
     ) -> Result<(), SendError> {
+        self.send(peer, channel, data, None)
+    }
+
+    /// As [`send_message`](Self::send_message) on an unreliable channel, for what is of no use
+    /// later: what has not left `within` this time from now is dropped, counted (`expired`), and
+    /// delays nothing.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send_message_expiring(
+        &mut self,
+        peer: PeerId,
+        channel: ChannelId,
+        data: &[u8],
+        within: Duration,
+    ) -> Result<(), SendError> {
+        self.send(peer, channel, data, Some(self.state.now + within))
+    }
+
+    fn send(
+        &mut self,
+        peer: PeerId,
+        channel: ChannelId,
+        data: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError> {
         let Some(slot) = self.live(peer) else { return self.gone(peer, SendError::UnknownPeer) };
         let mut parts = self.parts();
-        let sent = parts.peers[slot].channels().send(&mut parts.context.pools, channel, data);
+        let (now, pools) = (parts.context.now, &mut parts.context.pools);
+        let sent = parts.peers[slot].channels().send(pools, channel, data, now, deadline);
         match sent {
             Ok(()) => parts.unflushed.push(parts.peers, slot),
             // A channel that is full may have room again without anything arriving.

@@ -6,7 +6,7 @@ use super::{Endpoint, RelaySlot, RelayState};
 use crate::channel;
 use crate::crypto::Crypto;
 use crate::directory::RelayEntry;
-use crate::id::{PeerId, RelayId};
+use crate::id::{ChannelId, PeerId, RelayId};
 use crate::memory::Lender;
 
 /// How a connection fares.
@@ -83,8 +83,21 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             bytes_sent: traffic.bytes_sent,
             bytes_received: traffic.bytes_received,
             window: recovery.window(index),
-            channels: peer.channels_ref().stats(self.memory.channels(), self.memory.nodes()),
+            channels: peer.channels_ref().stats(
+                self.memory.channels(),
+                self.memory.nodes(),
+                self.state.now,
+            ),
         })
+    }
+
+    /// What is queued on a channel to a peer; `None` if there is no such peer or the channel is not
+    /// open.
+    #[must_use]
+    pub fn channel_queue(&self, peer: PeerId, channel: ChannelId) -> Option<channel::ChannelQueue> {
+        let (slots, nodes) = (self.memory.channels(), self.memory.nodes());
+        let channels = self.memory.peers()[self.live(peer)?].channels_ref();
+        channels.queue(slots, nodes, channel, self.state.now)
     }
 
     /// How much of the lent pools is in use; the limits say how much there is.

@@ -1,5 +1,6 @@
 //! Two peers' channels over a bad link without anything in between.
 
+mod expiry;
 mod modes;
 mod options;
 mod promises;
@@ -39,6 +40,7 @@ struct Side {
     next_packet: u64,
     seen: BTreeSet<u64>,
     packets_max: usize,
+    now: Instant,
 }
 
 struct Sent {
@@ -65,6 +67,7 @@ impl Side {
             next_packet: 0,
             seen: BTreeSet::new(),
             packets_max: 40,
+            now: Instant::from_millis(5),
         }
     }
 
@@ -93,8 +96,18 @@ impl Side {
     }
 
     fn send(&mut self, channel: u8, data: &[u8]) -> Result<(), SendError> {
+        self.send_by(channel, data, None)
+    }
+
+    fn send_by(
+        &mut self,
+        channel: u8,
+        data: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError> {
+        let now = self.now;
         let (channels, mut pools) = self.parts();
-        channels.send(&mut pools, ChannelId(channel), data)
+        channels.send(&mut pools, ChannelId(channel), data, now, deadline)
     }
 
     fn flush(&mut self) {
@@ -103,20 +116,28 @@ impl Side {
     }
 
     fn stats(&mut self) -> ChannelStats {
+        let now = self.now;
         let (channels, pools) = self.parts();
-        channels.stats(pools.slots.items(), pools.nodes.items())
+        channels.stats(pools.slots.items(), pools.nodes.items(), now)
+    }
+
+    fn queue(&mut self, channel: u8) -> Option<ChannelQueue> {
+        let now = self.now;
+        let (channels, pools) = self.parts();
+        channels.queue(pools.slots.items(), pools.nodes.items(), ChannelId(channel), now)
     }
 
     fn write(&mut self, scope: Scope, room: usize) -> (Vec<u8>, FrameList, Written) {
         let mut out = std::vec![0; room];
         let mut writer = Writer::new(&mut out);
         let mut list = FrameList::EMPTY;
+        let now = self.now;
         let (channels, mut pools) = self.parts();
         let what = match scope {
             Scope::Protocol => Allowed::Protocol,
             Scope::Everything => Allowed::Everything,
         };
-        let permit = Permit { what, loss: 0 };
+        let permit = Permit { what, loss: 0, now };
         let written = channels.write(&mut pools, permit, &mut writer, &mut list);
         (writer.written().to_vec(), list, written)
     }
