@@ -12,7 +12,7 @@ use waylane_core::noise::{AwaitResponse, Initiator, KeyPair, Responder, initiati
 use waylane_core::route::{Epoch, Route, RouteRelay};
 use waylane_core::wire::Kind;
 use waylane_core::wire::handshake::{
-    HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy, Stamp,
+    ChannelOpens, HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy, Stamp,
 };
 use waylane_crypto::Seeded;
 use waylane_crypto::ring::Ring;
@@ -198,6 +198,7 @@ impl Attack {
                 idle_timeout_ms: u64::from(script.byte()),
             },
             route,
+            opens: ChannelOpens::default(),
         };
         let mut plain = [0; 400];
         let mut len = payload.emit(&mut plain).expect("room");

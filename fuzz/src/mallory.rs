@@ -14,8 +14,8 @@ use waylane_core::wire::Writer;
 use waylane_core::wire::data::DataHeader;
 use waylane_core::wire::frame::{Frame, Frames};
 use waylane_core::wire::handshake::{
-    HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy, Response,
-    ResponsePayload, Stamp,
+    ChannelOpens, HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy,
+    Response, ResponsePayload, Stamp,
 };
 use waylane_core::wire::number::Truncated;
 
@@ -115,6 +115,7 @@ impl Mallory {
             instance: Instance(u32::from(instance)),
             parameters: parameters(idle_timeout_ms),
             route: None,
+            opens: ChannelOpens::default(),
         };
         let mut plain = [0; 400];
         let len = payload.emit(&mut plain).expect("room");
@@ -152,7 +153,9 @@ impl Mallory {
         };
         let mut plain = [0; 64];
         let mut writer = Writer::new(&mut plain);
-        let payload = ResponsePayload::new(Instance(u32::from(instance)), parameters(60_000));
+        let (parameters, opens) = (parameters(60_000), ChannelOpens::default());
+        let payload =
+            ResponsePayload { instance: Instance(u32::from(instance)), parameters, opens };
         payload.emit(&mut writer).expect("room");
         let plain = [writer.written(), more].concat();
         let mut datagram = vec![0; 900];

@@ -144,12 +144,13 @@ fn payloads(data: &[u8]) {
     let mut out = vec![0xff; data.len() + 8];
     if let Ok(payload) = InitiationPayload::parse(data) {
         check_whole(data, payload.emit(&mut out), &out);
+        let _ = payload.opens.iter().count();
     }
     if let Ok(payload) = ResponsePayload::parse(data) {
         let mut writer = Writer::new(&mut out);
         payload.emit(&mut writer).expect("room for what was there");
         assert_eq!(writer.written(), data);
-        let _ = payload.channel_opens().count();
+        let _ = payload.opens.iter().count();
     }
     if let Ok(payload) = BindPayload::parse(data) {
         let mut out = vec![0xff; data.len()];

@@ -14,8 +14,8 @@ use waylane_core::wire::frame::{
     UnreliableMessage, emit_ack,
 };
 use waylane_core::wire::handshake::{
-    HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy, Response,
-    ResponsePayload, Stamp,
+    ChannelOpens, HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy,
+    Response, ResponsePayload, Stamp,
 };
 use waylane_core::wire::hop::{
     Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, Hello, NotBound,
@@ -167,7 +167,20 @@ fn payloads(add: &mut impl FnMut(&str, Vec<u8>)) {
     let len = self::route(1).encode(&mut route).expect("room");
     let instance = Instance(0x1234_5678);
     let route = Some(&route[..len]);
-    let payload = InitiationPayload { session: SESSION, instance, parameters, route };
+    let open = |reliability, channel, credit| {
+        Frame::ChannelOpen(ChannelOpen {
+            channel: ChannelId(channel),
+            reliability,
+            incarnation: Incarnation(0),
+            credit,
+        })
+    };
+    let opens = packet(|writer| {
+        open(Reliability::Reliable, 0, 65_536).emit(writer)?;
+        open(Reliability::Unreliable, 1, 0).emit(writer)
+    });
+    let opens = ChannelOpens::parse(&opens).expect("nothing else");
+    let payload = InitiationPayload { session: SESSION, instance, parameters, route, opens };
     let payload = packet(|writer| {
         let mut out = [0; 300];
         let len = payload.emit(&mut out)?;
@@ -176,7 +189,7 @@ fn payloads(add: &mut impl FnMut(&str, Vec<u8>)) {
     add("payload-initiation", payload);
     add(
         "payload-response",
-        packet(|writer| ResponsePayload::new(instance, parameters).emit(writer)),
+        packet(|writer| ResponsePayload { instance, parameters, opens }.emit(writer)),
     );
     let bind = BindPayload { wanted: SESSION, another_slot: true, token: b"token" };
     add("payload-bind", packet(|writer| bind.emit(writer.reserve(60)?)));

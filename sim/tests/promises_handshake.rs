@@ -4,10 +4,17 @@
 
 mod common;
 
+use core::cell::RefCell;
+use std::rc::Rc;
+
 use common::{ms, secs};
 use waylane_core::endpoint::DisconnectReason;
-use waylane_core::id::Reliability;
-use waylane_sim::{A, B, Heard, Link, PlayerNo, R, Way, World};
+use waylane_core::id::{ChannelId, Reliability};
+use waylane_core::invite::{Invite, InviteSecret};
+use waylane_sim::workload::{Introduction, Path, open};
+use waylane_sim::{A, B, Family, Heard, Link, PlayerNo, R, Way, World};
+
+const SECRET: InviteSecret = InviteSecret([0x5a; 16]);
 
 fn connects_and_talks(world: &mut World, seed: u64) {
     let done =
@@ -34,6 +41,136 @@ fn talks(world: &mut World, seed: u64) {
             messages.len() >= 10
         });
         assert!(all && messages == expected, "seed {seed}, {from:?} to {to:?}: {messages:?}");
+    }
+}
+
+/// A knocks at B with an invite; returns when B has been told.
+fn knocks(world: &mut World) {
+    let entry = world.relay(R).entry(Family::V4);
+    let route = world.endpoint(B).route().cloned().unwrap();
+    let invite = Invite::new(&[entry], SECRET, route).unwrap();
+    world.with(B, |b| b.set_accept_requests(Some(SECRET)));
+    let id = world.id(B);
+    world.with(A, |a| {
+        a.accept_invite(&invite).unwrap();
+        a.open_channel(id, ChannelId(1), Reliability::Reliable).unwrap();
+    });
+    let told = |heard: &Heard| matches!(heard, Heard::PeerRequest(..));
+    assert!(world.run_until(secs(60), |world| world.heard(B).iter().any(told)));
+}
+
+/// In one go, so that nothing leaves in between.
+fn connects_and_says(world: &mut World, from: PlayerNo, to: PlayerNo, messages: &[Vec<u8>]) {
+    let (id, route) = (world.id(to), world.route(to));
+    world.with(from, |endpoint| {
+        endpoint.connect_peer(id, route.as_bytes()).unwrap();
+        endpoint.open_channel(id, ChannelId(1), Reliability::Reliable).unwrap();
+        for message in messages {
+            endpoint.send_message(id, ChannelId(1), message).unwrap();
+        }
+        endpoint.flush();
+    });
+}
+
+fn hears_all(world: &mut World, player: PlayerNo, expected: &[Vec<u8>], seed: u64) {
+    let mut messages = Vec::new();
+    world.run_until(secs(60), |world| {
+        messages.extend(world.take_messages(player, 1));
+        messages.len() >= expected.len()
+    });
+    world.run_for(secs(5));
+    messages.extend(world.take_messages(player, 1));
+    assert!(messages == expected, "seed {seed}, {player:?}: {messages:?}");
+}
+
+#[test]
+fn first_words_need_few_bytes_and_round_trips() {
+    for (introduction, most, there) in
+        [(Introduction::Invite, 400, 1.51), (Introduction::Both, 820, 1.01)]
+    {
+        let report = open(0, &Path::of(ms(40)), introduction);
+        assert!(report.bytes <= most, "{introduction:?}: {report:?}");
+        assert!(report.there < there && report.back < 1.01, "{introduction:?}: {report:?}");
+    }
+}
+
+#[test]
+fn what_follows_an_answer_is_little_until_the_other_is_heard() {
+    let mut world = World::pair(30, Link::delayed(ms(60)));
+    assert!(world.bind(&[A, B]));
+    let sizes = Rc::new(RefCell::new([0; 3]));
+    let seen = Rc::clone(&sizes);
+    world.set_tap(Box::new(move |sight| {
+        let kind = match sight.bytes[0] {
+            0x41 => 0,
+            0x42 => 1,
+            0x80.. => 2,
+            _ => return,
+        };
+        match (kind, sight.player, sight.way) {
+            (0, A, Way::Up) => seen.borrow_mut()[0] = sight.bytes.len(),
+            (1 | 2, B, Way::Up) => seen.borrow_mut()[kind] += sight.bytes.len(),
+            _ => {}
+        }
+    }));
+    knocks(&mut world);
+    world.set_link(A, R, Way::Up, Link { cut: true, ..Link::default() });
+    let words: Vec<_> = (0..100).map(|n| vec![n; 10]).collect();
+    connects_and_says(&mut world, B, A, &words);
+    world.run_for(secs(20));
+    let [asked, answered, ahead] = *sizes.borrow();
+    assert!(answered <= asked && ahead > 200, "{asked} {answered} {ahead}");
+    assert!(answered + ahead <= 3 * asked, "{asked} {answered} {ahead}");
+    assert!(!world.is_connected(B, A));
+    assert!(!world.heard(B).iter().any(|heard| matches!(heard, Heard::PeerConnected(_))));
+
+    world.set_link(A, R, Way::Up, Link::delayed(ms(30)));
+    hears_all(&mut world, A, &words, 30);
+    assert!(world.is_connected(B, A));
+}
+
+#[test]
+fn what_followed_an_answer_to_nobody_goes_again() {
+    for seed in 40..60 {
+        let mut world = World::pair(seed, Link::delayed(ms(60)));
+        assert!(world.bind(&[A, B]));
+        knocks(&mut world);
+        // Until A stops; the answer is still on its way then.
+        let pause = ms(world.random().below(55));
+        let words: Vec<_> = (0..30).map(|n| vec![n; 10]).collect();
+        connects_and_says(&mut world, B, A, &words);
+        world.run_for(pause);
+        world.stop_player(A);
+        world.run_for(ms(700));
+        world.start_player(A);
+        assert!(world.bind(&[A]), "seed {seed}");
+        connects_and_says(&mut world, A, B, &words);
+        hears_all(&mut world, A, &words, seed);
+        hears_all(&mut world, B, &words, seed);
+        let over = |heard: &Heard| matches!(heard, Heard::PeerDisconnected(..));
+        assert!(!world.heard(B).iter().any(over), "seed {seed}: {:?}", world.heard(B));
+    }
+}
+
+#[test]
+fn what_is_said_while_connecting_arrives_once_on_a_bad_link() {
+    for seed in 60..160 {
+        let mut world = World::pair(seed, Link::rough(ms(60), 0.2, 0.2));
+        assert!(world.bind(&[A, B]), "seed {seed}");
+        let words: Vec<_> = (0..30).map(|n| vec![n; 1 + 7 * usize::from(n)]).collect();
+        if seed % 2 == 0 {
+            knocks(&mut world);
+        } else {
+            connects_and_says(&mut world, A, B, &words);
+            let pause = ms(world.random().below(300));
+            world.run_for(pause);
+        }
+        connects_and_says(&mut world, B, A, &words);
+        if seed % 2 == 0 {
+            connects_and_says(&mut world, A, B, &words);
+        }
+        hears_all(&mut world, A, &words, seed);
+        hears_all(&mut world, B, &words, seed);
     }
 }
 

@@ -118,6 +118,22 @@ impl Channels {
         }
     }
 
+    /// What the other side was said to have open it has not: it restarted before anything of it was
+    /// heard. What was sent to it goes again; all frame lists must have been handed back before.
+    pub fn forget_remote(&mut self, pools: &mut Pools<'_>) {
+        self.remote = [RemoteOpen::NONE; 256];
+        for number in 0..=u8::MAX {
+            let Some(slot) = self.slot_of(ChannelId(number)) else { continue };
+            self.repeats.forget_all(slot);
+            let state = &mut pools.slots[u32::from(slot)];
+            state.remote = None;
+            state.send.credit = 0;
+            state.events = Events { opened: false, mismatch: false, ..state.events };
+            self.relist(pools, slot);
+            self.check_drained(pools, slot);
+        }
+    }
+
     /// The peer is gone: gives everything back and closes all channels. All frame lists must have
     /// been handed back before.
     pub fn release(&mut self, pools: &mut Pools<'_>) {

@@ -63,10 +63,13 @@ impl Channels {
     /// Whether there is something to write.
     #[must_use]
     pub fn wants_to_send(&self, scope: Scope) -> bool {
-        let data = !self.unreliable.is_empty()
-            || !self.reliable.is_empty()
-            || self.repeats.want_a_packet();
-        !self.control.is_empty() || (matches!(scope, Scope::Everything) && data)
+        !self.control.is_empty() || (matches!(scope, Scope::Everything) && self.has_data_to_send())
+    }
+
+    /// Whether there is application data to write.
+    #[must_use]
+    pub fn has_data_to_send(&self) -> bool {
+        !self.unreliable.is_empty() || !self.reliable.is_empty() || self.repeats.want_a_packet()
     }
 
     /// Whether there is application data that does not wait for the path.

@@ -1,4 +1,5 @@
-//! The handshake half of a connection: first messages, answers, and which keys to use.
+//! The handshake half of a connection: our first messages, and which keys to use. What answers the
+//! other side's is in `answer`.
 
 use super::association::{Association, Via};
 use super::path::{RelayIndex, backoff};
@@ -6,7 +7,7 @@ use super::timers::Timer;
 use super::{Context, Keep, Peer, Phase};
 use crate::crypto::{Crypto, Suite};
 use crate::endpoint::Refusal;
-use crate::id::{ConnectionIndex, PeerId, PublicKey};
+use crate::id::{ConnectionIndex, PeerId, PublicKey, SessionId};
 use crate::noise::{
     AwaitResponse, Initiator, KeyPair, Mac, Responder, Transport, initiation_mac, mac_key,
 };
@@ -16,34 +17,26 @@ use crate::route::Route;
 use crate::time::Instant;
 use crate::wire::frame::Frame;
 use crate::wire::handshake::{
-    Initiation as InitiationHeader, InitiationPayload, MacKeyedBy, Response as ResponseHeader,
-    ResponsePayload, Stamp,
+    ChannelOpens, HandshakeParameters, Initiation as InitiationHeader, InitiationPayload, Instance,
+    MacKeyedBy, Response as ResponseHeader, ResponsePayload, Stamp,
 };
 use crate::wire::{DATAGRAM_LEN_MAX, Writer};
 
 /// A first message of ours and what is needed to read its answer.
 pub(super) struct Initiation<C: Crypto> {
-    ephemeral: KeyPair,
     stamp: Stamp,
     via: Via,
     local_index: ConnectionIndex,
     suite: Suite,
-    /// SHA-256 of what was sealed: another content needs another ephemeral key.
-    content: [u8; 32],
+    /// Hash of what is sealed besides the opens: another content needs another ephemeral key.
+    content: [u8; 16],
+    /// The channels open when it was written first: a repeat says the same.
+    opens: Opens,
     /// Set once it was written.
     state: Option<AwaitResponse<C>>,
     sent_at: Instant,
     due: bool,
     tries: u8,
-}
-
-/// The first message answered last and the answer, so that a repeated question gets the same one.
-pub(super) struct Answered {
-    stamp: Stamp,
-    mac: Mac,
-    via: Via,
-    datagram: heapless::Vec<u8, RESPONSE_LEN_MAX>,
-    due: bool,
 }
 
 /// Whether the other side was sent our route in the handshake.
@@ -55,125 +48,38 @@ pub(super) enum Told {
 
 /// A first message, opened: what a responder decides on.
 pub(crate) struct Opened<C: Crypto> {
-    header: InitiationHeader,
-    reply: crate::noise::Reply<C>,
+    pub(super) header: InitiationHeader,
+    pub(super) reply: crate::noise::Reply<C>,
     /// Who sent it.
     pub(crate) key: PublicKey,
     /// Their route, if they sent one that can be read.
     pub(crate) route: Option<Route>,
-    instance: crate::wire::handshake::Instance,
-    parameters: crate::wire::handshake::HandshakeParameters,
-    session: crate::id::SessionId,
+    pub(super) instance: Instance,
+    pub(super) parameters: HandshakeParameters,
+    pub(super) session: SessionId,
+    /// The channels that they take data on, as far as they are kept.
+    pub(super) opens: Opens,
     /// Length of the datagram: the answer must not be longer.
-    len: usize,
+    pub(super) len: usize,
+}
+
+/// ChannelOpen frames of a first message.
+pub(super) type Opens = heapless::Vec<u8, OPENS_LEN_MAX, u8>;
+
+impl<C: Crypto> Initiation<C> {
+    pub(super) fn was_sent(&self) -> bool {
+        self.state.is_some()
+    }
+
+    pub(super) fn local_index(&self) -> ConnectionIndex {
+        self.local_index
+    }
 }
 
 impl<C: Crypto> Peer<C> {
-    /// Checks a first message as far as it goes without Diffie–Hellman. `true` if the answer given
-    /// before is simply to be sent again.
-    pub(crate) fn check_initiation(
-        &mut self,
-        context: &Context<'_, C>,
-        header: &InitiationHeader,
-        bytes: &[u8],
-    ) -> Result<bool, Refusal> {
-        if header.keyed_by == MacKeyedBy::Pair {
-            let key = mac_key::<C>(&self.pair_secret.0, header.sender);
-            check_mac::<C>(&key, header, bytes, context.identity)?;
-        }
-        if let Some(answered) = &mut self.answered
-            && answered.stamp == header.stamp
-            && answered.mac == Mac(header.mac)
-        {
-            answered.due = true;
-            return Ok(true);
-        }
-        if header.stamp <= self.last_stamp { Err(Refusal::StaleStamp) } else { Ok(false) }
-    }
-
     /// The static–static secret with this peer.
     pub(crate) fn pair_secret(&self) -> &crate::crypto::Secret {
         &self.pair_secret
-    }
-
-    /// Answers a first message: new keys wait for the first packet under them.
-    pub(crate) fn answer(
-        &mut self,
-        context: &mut Context<'_, C>,
-        slot: usize,
-        relay: RelayIndex,
-        opened: Opened<C>,
-    ) -> Result<(), Refusal> {
-        let header = opened.header;
-        let relay_id =
-            context.relays.get(usize::from(relay.0)).and_then(crate::endpoint::RelaySlot::id);
-        let relay_id = relay_id.ok_or(Refusal::NotBound)?;
-        let via = Via { relay, relay_id, session: opened.session };
-        // The place that neither a handshake of ours nor the keys in use occupy.
-        let place = match (&self.initiation, self.sending) {
-            (Some(initiation), _) => 1 - place_of(initiation.local_index),
-            (None, Some(sending)) => 1 - sending,
-            (None, None) => 1,
-        };
-        let local_index = self.next_index(slot, place);
-
-        let mut plaintext = [0; RESPONSE_LEN_MAX - RESPONSE_OVERHEAD];
-        let room = opened.len.min(RESPONSE_LEN_MAX).saturating_sub(RESPONSE_OVERHEAD);
-        let mut writer = Writer::new(plaintext.get_mut(..room).unwrap_or(&mut []));
-        let payload = ResponsePayload::new(self.instance, context.settings.parameters);
-        payload.emit(&mut writer).map_err(|_| Refusal::Handshake)?;
-        self.channels.write_opens(&mut context.pools, &mut writer);
-        let plaintext_len = writer.position();
-        let plaintext = plaintext.get(..plaintext_len).unwrap_or(&[]);
-
-        let mut datagram = heapless::Vec::new();
-        datagram.resize(RESPONSE_LEN_MAX, 0).map_err(|_| Refusal::Handshake)?;
-        let response = ResponseHeader {
-            destination: opened.session,
-            receiver_index: header.sender_index,
-            sender_index: local_index,
-        };
-        let offset = response.emit(&mut datagram).map_err(|_| Refusal::Handshake)?;
-        let ephemeral = KeyPair::generate(context.crypto);
-        let (len, transport) = opened
-            .reply
-            .write_message_2(
-                &ephemeral,
-                &local_index.0.to_le_bytes(),
-                plaintext,
-                datagram.get_mut(offset..).unwrap_or(&mut []),
-            )
-            .map_err(|_| Refusal::Handshake)?;
-        datagram.truncate(offset + len);
-
-        self.last_stamp = header.stamp;
-        self.answered =
-            Some(Answered { stamp: header.stamp, mac: Mac(header.mac), via, datagram, due: true });
-        let Transport { initiator_to_responder, responder_to_initiator, .. } = &transport;
-        self.associations[place] = Some(Association {
-            local_index,
-            remote_index: header.sender_index,
-            keys: PacketKeys::new(
-                header.suite,
-                responder_to_initiator,
-                initiator_to_responder,
-                context.now,
-            ),
-            confirmed: false,
-            begun_by_lower: header.sender < context.me,
-            remote_instance: opened.instance,
-            remote: opened.parameters,
-            via,
-        });
-        if self.sending == Some(place) {
-            self.sending = None;
-        }
-        if let Some(route) = opened.route
-            && route.public_key == self.key
-        {
-            self.update_route(context, route);
-        }
-        Ok(())
     }
 
     /// The answer to a first message of ours.
@@ -222,7 +128,7 @@ impl<C: Crypto> Peer<C> {
         if let Some(active) = self.paths.active().filter(|_| tries == 1) {
             self.recovery.set_initial_rtt(active, elapsed);
         }
-        for open in payload.channel_opens() {
+        for open in payload.opens.iter() {
             // A hint: the same frame comes again under the connection's own keys.
             let _ = self.channels.handle_frame(&mut context.pools, &Frame::ChannelOpen(open));
         }
@@ -237,21 +143,9 @@ impl<C: Crypto> Peer<C> {
         association.confirmed = true;
         let (instance, remote, via) =
             (association.remote_instance, association.remote, association.via);
-        if self.remote_instance != Some(instance) {
-            if self.remote_instance.is_some() {
-                self.notices.restarted = self.phase == Phase::Connected;
-                self.start_over(context);
-            }
-            let other = &mut self.associations[1 - place];
-            if other.as_ref().is_some_and(|other| other.remote_instance != instance) {
-                *other = None;
-            }
-            self.remote_instance = Some(instance);
-            self.remote = remote;
-            self.channels.set_peer_limits(
-                remote.reliable_message_len_max,
-                remote.unreliable_message_len_max,
-            );
+        self.begin(context, instance, remote);
+        if self.phase == Phase::Connecting || self.sending.is_none() {
+            self.notices.connected = true;
         }
         if self.phase == Phase::Connecting {
             self.phase = Phase::Connected;
@@ -260,9 +154,6 @@ impl<C: Crypto> Peer<C> {
         self.timers.stop(Timer::Handshake);
         self.timers.stop(Timer::Connect);
         self.set_idle_timer(context);
-        if self.sending.is_none() {
-            self.notices.connected = true;
-        }
         // Both sides prefer the keys of the handshake that the lower id began.
         let prefer = |place: usize| {
             self.associations[place]
@@ -288,11 +179,40 @@ impl<C: Crypto> Peer<C> {
         self.follow_route(context, Keep::Either);
     }
 
+    /// This is the instance of the other side that the connection is with from now on.
+    pub(super) fn begin(
+        &mut self,
+        context: &mut Context<'_, C>,
+        instance: Instance,
+        remote: HandshakeParameters,
+    ) {
+        if self.remote_instance == Some(instance) {
+            return;
+        }
+        if self.remote_instance.is_some() {
+            self.notices.restarted = self.phase == Phase::Connected;
+            self.start_over(context);
+        }
+        for association in &mut self.associations {
+            if association.as_ref().is_some_and(|other| other.remote_instance != instance) {
+                *association = None;
+            }
+        }
+        self.remote_instance = Some(instance);
+        self.remote = remote;
+        self.channels
+            .set_peer_limits(remote.reliable_message_len_max, remote.unreliable_message_len_max);
+    }
+
     /// A new connection with the same peer: nothing of the old one remains but what the application
-    /// wants, its open channels.
+    /// wants, its open channels; and of one that was never heard of, what was sent into it.
     fn start_over(&mut self, context: &mut Context<'_, C>) {
         self.take_back_flight(context);
-        self.channels.reset_streams(&mut context.pools);
+        if self.phase == Phase::Connecting {
+            self.channels.forget_remote(&mut context.pools);
+        } else {
+            self.channels.reset_streams(&mut context.pools);
+        }
         self.recovery = Recovery::new(super::CONTROLLER);
         self.received = Received::new();
         self.window = PacketWindow::new();
@@ -326,12 +246,12 @@ impl<C: Crypto> Peer<C> {
                     return;
                 };
                 *before = Some(Initiation {
-                    ephemeral: KeyPair::generate(context.crypto),
                     stamp: Stamp::default(),
                     via,
                     local_index: ConnectionIndex::default(),
                     suite,
-                    content: [0; 32],
+                    content: [0; 16],
+                    opens: Opens::new(),
                     state: None,
                     sent_at: context.now,
                     due: true,
@@ -373,14 +293,10 @@ impl<C: Crypto> Peer<C> {
         slot: usize,
         out: &mut [u8],
     ) -> Option<(RelayIndex, usize)> {
-        if let Some(answered) = &mut self.answered
-            && core::mem::take(&mut answered.due)
-        {
-            let len = answered.datagram.len();
-            out.get_mut(..len)?.copy_from_slice(&answered.datagram);
-            return Some((answered.via.relay, len));
+        match self.transmit_answer(context, slot, out) {
+            None => self.transmit_initiation(context, slot, out),
+            written => written,
         }
-        self.transmit_initiation(context, slot, out)
     }
 
     fn transmit_initiation(
@@ -403,23 +319,34 @@ impl<C: Crypto> Peer<C> {
             instance: self.instance,
             parameters: context.settings.parameters,
             route,
+            opens: ChannelOpens::default(),
         };
         let mut plaintext = [0; PAYLOAD_LEN_MAX];
         let len = payload.emit(&mut plaintext).ok()?;
-        let plaintext = plaintext.get(..len)?;
-        let content = C::sha256(&[plaintext]);
-        if initiation.content != content {
+        let hash = C::sha256(&[plaintext.get(..len)?]);
+        let content = *hash.first_chunk()?;
+        let before = initiation.state.as_ref().filter(|_| initiation.content == content);
+        let ephemeral = if let Some(state) = before {
+            state.ephemeral().clone()
+        } else {
+            let mut opens = [0; OPENS_LEN_MAX];
+            let mut writer = Writer::new(&mut opens);
+            self.channels.write_opens(&mut context.pools, &mut writer);
+            let opens = Opens::from_slice(writer.written()).ok()?;
             let place = match self.sending {
                 Some(sending) => 1 - sending,
                 None => usize::from(self.associations[0].is_some()),
             };
             let local_index = self.next_index(slot, place);
-            let (stamp, ephemeral) = (context.next_stamp(), KeyPair::generate(context.crypto));
             let initiation = self.initiation.as_mut()?;
-            (initiation.local_index, initiation.stamp) = (local_index, stamp);
-            (initiation.ephemeral, initiation.content) = (ephemeral, content);
-        }
+            (initiation.local_index, initiation.stamp) = (local_index, context.next_stamp());
+            (initiation.content, initiation.opens) = (content, opens);
+            KeyPair::generate(context.crypto)
+        };
         let initiation = self.initiation.as_mut()?;
+        let end = len + initiation.opens.len();
+        plaintext.get_mut(len..end)?.copy_from_slice(&initiation.opens);
+        let plaintext = plaintext.get(..end)?;
         let header = InitiationHeader {
             destination: via.session,
             keyed_by: if self.invite_secret.is_some() {
@@ -441,7 +368,7 @@ impl<C: Crypto> Peer<C> {
             &self.key,
             &self.pair_secret,
         )
-        .write_message_1(initiation.ephemeral.clone(), plaintext, out.get_mut(offset..)?)
+        .write_message_1(ephemeral, plaintext, out.get_mut(offset..)?)
         .ok()?;
         let datagram = out.get_mut(..offset + noise_len)?;
         let secret: &[u8] = match &self.invite_secret {
@@ -459,7 +386,7 @@ impl<C: Crypto> Peer<C> {
     }
 
     /// A connection index that leads to this slot and place, and is not the one given out before.
-    fn next_index(&mut self, slot: usize, place: usize) -> ConnectionIndex {
+    pub(super) fn next_index(&mut self, slot: usize, place: usize) -> ConnectionIndex {
         self.generation = self.generation.wrapping_add(1);
         ConnectionIndex((slot as u16) << 2 | (self.generation & 1) << 1 | place as u16)
     }
@@ -497,6 +424,11 @@ pub(crate) fn open_initiation<C: Crypto>(
     let payload = noise.get(received.payload).ok_or(Refusal::Malformed)?;
     let payload = InitiationPayload::parse(payload).map_err(|_| Refusal::Protocol)?;
     let route = payload.route.and_then(|route| Route::decode_binary(route).ok());
+    let mut opens = [0; OPENS_LEN_MAX];
+    let mut writer = Writer::new(&mut opens);
+    // They are hints: those that find no room come again.
+    let _ = payload.opens.iter().try_for_each(|open| Frame::ChannelOpen(open).emit(&mut writer));
+    let opens = Opens::from_slice(writer.written()).unwrap_or_default();
     Ok(Opened {
         header,
         reply: received.reply,
@@ -505,6 +437,7 @@ pub(crate) fn open_initiation<C: Crypto>(
         instance: payload.instance,
         parameters: payload.parameters,
         session: payload.session,
+        opens,
         len,
     })
 }
@@ -531,8 +464,7 @@ pub(super) const fn place_of(index: ConnectionIndex) -> usize {
     (index.0 & 1) as usize
 }
 
-/// An answer is no longer than this: room for about thirty channel opens.
-const RESPONSE_LEN_MAX: usize = 256;
-const RESPONSE_OVERHEAD: usize = ResponseHeader::NOISE_OFFSET + crate::noise::MESSAGE_2_OVERHEAD;
-const PAYLOAD_LEN_MAX: usize = 64 + Route::LEN_MAX;
+/// Room for four reliable channels, or six unreliable ones.
+const OPENS_LEN_MAX: usize = 32;
+const PAYLOAD_LEN_MAX: usize = 64 + Route::LEN_MAX + OPENS_LEN_MAX;
 const _: () = assert!(PAYLOAD_LEN_MAX + InitiationHeader::PAYLOAD_OFFSET < DATAGRAM_LEN_MAX);

@@ -3,6 +3,7 @@
 //! [`Peer`] has the branches and the state; `path` and `timers` are helpers; `handshake` and
 //! `packet` are its two halves.
 
+mod answer;
 mod association;
 mod handshake;
 mod packet;
@@ -26,8 +27,9 @@ use crate::time::Instant;
 use crate::wire::frame::{DisconnectReason as WireReason, PathIntent};
 use crate::wire::handshake::{HandshakeParameters, Instance, Stamp};
 
+use answer::Answered;
 use association::Association;
-use handshake::{Answered, Initiation};
+use handshake::Initiation;
 pub(crate) use handshake::{check_mac, open_initiation, slot_of};
 pub(crate) use packet::DATAGRAM_LEN;
 use path::{CHALLENGE_TRIES, Path, Paths};
@@ -47,16 +49,17 @@ pub struct Peer<C: Crypto> {
     route: Option<Route>,
 
     instance: Instance,
-    /// The other side's instance: with ours it names the connection.
+    /// The other side's instance: with ours it names the connection. While connecting, the one whose
+    /// first message was answered.
     remote_instance: Option<Instance>,
     remote: HandshakeParameters,
     initiation: Option<Initiation<C>>,
-    answered: Option<Answered>,
+    answered: Option<Answered<C>>,
     /// No first message at or below this is taken.
     last_stamp: Stamp,
     /// The keys of at most two handshakes; the low bit of a connection index says which.
     associations: [Option<Association<C>>; 2],
-    /// The one whose keys seal.
+    /// The one whose keys seal: confirmed, unless this side goes ahead.
     sending: Option<usize>,
     generation: u16,
 
@@ -268,8 +271,8 @@ impl<C: Crypto> Peer<C> {
     /// Ends the connection from this side.
     fn disconnect(&mut self, context: &mut Context<'_, C>, reason: WireReason) {
         match self.phase {
-            Phase::Connecting => self.phase = Phase::Closed,
-            Phase::Connected => {
+            Phase::Connecting if !self.goes_ahead() => self.phase = Phase::Closed,
+            Phase::Connecting | Phase::Connected => {
                 self.phase = Phase::Closing { reason, copies: DISCONNECT_REPEATS };
                 self.stop_timers_but(Timer::Recovery);
                 self.owed.disconnect = true;
@@ -305,9 +308,10 @@ impl<C: Crypto> Peer<C> {
         matches!(self.phase, Phase::Connecting | Phase::Connected)
     }
 
-    /// Whether the application has parted with this peer and wants to hear no more of it.
+    /// Whether the application hears nothing of this peer's channels: it has parted with it, or is
+    /// not connected with it yet.
     pub(crate) fn is_muted(&self) -> bool {
-        !self.is_live() && self.notices.gone.is_none()
+        (!self.is_live() && self.notices.gone.is_none()) || self.goes_ahead()
     }
 
     /// Whether nothing is left to do but to free the slot.
@@ -345,17 +349,14 @@ impl<C: Crypto> Peer<C> {
 
     /// Whether the connection, or the way to one, needs a session at this relay.
     pub(crate) fn needs_relay(&self, relay: RelayIndex, id: RelayId) -> bool {
+        let active = self.paths.active();
+        let in_use = self.paths.iter().any(|(index, path)| {
+            path.relay == relay && (Some(index) == active || path.challenge.is_some())
+        });
+        let named = |route: &Route| route.relays().iter().any(|entry| entry.relay == id);
         match self.phase {
-            Phase::Connecting => self
-                .route
-                .as_ref()
-                .is_some_and(|route| route.relays().iter().any(|entry| entry.relay == id)),
-            Phase::Connected | Phase::Closing { .. } => {
-                let active = self.paths.active();
-                self.paths.iter().any(|(index, path)| {
-                    path.relay == relay && (Some(index) == active || path.challenge.is_some())
-                })
-            }
+            Phase::Connecting => in_use || self.route.as_ref().is_some_and(named),
+            Phase::Connected | Phase::Closing { .. } => in_use,
             Phase::Free | Phase::Closed => false,
         }
     }
@@ -422,7 +423,8 @@ impl<C: Crypto> Peer<C> {
     /// Whether the application may have something to be told, or the slot something to be freed.
     pub(crate) fn has_events(&self) -> bool {
         let PeerNotices { restarted, connected, gone } = self.notices;
-        restarted || connected || gone.is_some() || self.channels.has_events() || self.is_done()
+        let channels = self.channels.has_events() && !self.goes_ahead();
+        restarted || connected || gone.is_some() || channels || self.is_done()
     }
 
     /// What the application is to be told next, besides messages and channels; `last` says that
@@ -503,7 +505,7 @@ impl<C: Crypto> Peer<C> {
                 owed.ping = true;
                 let frames = recovery.take_oldest_frames(path, &mut context.sent);
                 channels.on_lost(pools, frames);
-                if count > 1 {
+                if count > 1 && self.phase != Phase::Connecting {
                     // Silence: perhaps one of us is no longer where the other sends.
                     self.follow_route(context, Keep::Nothing);
                     self.ask_relay(context);

@@ -221,6 +221,11 @@ impl<C: Crypto> Peer<C> {
             return false;
         }
         match self.phase {
+            // Channels' openings alone can wait: the answer told of them.
+            Phase::Connecting => {
+                let data = scope == Scope::Everything && self.channels.has_data_to_send();
+                self.early_room() > 0 && (self.owed.ping || data)
+            }
             Phase::Connected => {
                 self.paths.due(context.now).is_some()
                     || self.owed.ack
@@ -229,7 +234,7 @@ impl<C: Crypto> Peer<C> {
                     || self.channels.wants_to_send(scope)
             }
             Phase::Closing { .. } => self.owed.disconnect && scope == Scope::Everything,
-            Phase::Free | Phase::Connecting | Phase::Closed => false,
+            Phase::Free | Phase::Closed => false,
         }
     }
 
@@ -269,6 +274,8 @@ impl<C: Crypto> Peer<C> {
             }
         }
         let active = self.paths.active()?;
+        let out_len = out.len().min(self.early_room());
+        let out = out.get_mut(..out_len)?;
         self.transmit_packet(context, active, Content::Main(scope), out)
     }
 
@@ -342,6 +349,7 @@ impl<C: Crypto> Peer<C> {
             self.recovery.on_app_limited(index);
         }
         self.received.on_packet_sent(context.now);
+        self.spend_early(end);
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += end as u64;
         self.set_recovery_timer();

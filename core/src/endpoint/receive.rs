@@ -161,7 +161,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             }
             let key = peer.key();
             let opened = open_initiation(context, header, Some((&key, peer.pair_secret())), bytes)?;
-            peer.answer(context, slot, relay, opened)
+            peer.answer(context, relay, opened)
         })
     }
 

@@ -68,6 +68,11 @@ pub struct AwaitResponse<C> {
 }
 
 impl<C: Crypto> AwaitResponse<C> {
+    /// The ephemeral key pair of message 1, to write the same message again.
+    pub(crate) const fn ephemeral(&self) -> &KeyPair {
+        &self.ephemeral
+    }
+
     /// Opens message 2 in place; answers where in `message` the payload is, and the keys.
     ///
     /// `local` is the pair the handshake began with. `mix` is what the responder mixed in before

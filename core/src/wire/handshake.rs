@@ -223,28 +223,29 @@ pub struct InitiationPayload<'a> {
     pub parameters: HandshakeParameters,
     /// The initiator's route (binary), from a RouteUpdate frame.
     pub route: Option<&'a [u8]>,
+    /// The channels that the initiator takes data on.
+    pub opens: ChannelOpens<'a>,
 }
 
 impl<'a> InitiationPayload<'a> {
     /// The opened payload.
     ///
     /// # Errors
-    /// [`ParseError`]; `MisplacedFrame` for more than one RouteUpdate and for any other frame.
+    /// [`ParseError`]; `MisplacedFrame` for anything but at most one RouteUpdate and ChannelOpen
+    /// frames behind it.
     pub fn parse(plaintext: &'a [u8]) -> Result<Self, ParseError> {
         let mut reader = Reader::new(plaintext);
         let session = reader.session_id()?;
         let instance = Instance(reader.u32()?);
         let parameters = HandshakeParameters::parse(&mut reader)?;
-        let mut frames = Frames::new(reader.rest());
-        let route = match frames.next().transpose()? {
-            None => None,
-            Some(Frame::RouteUpdate { route }) => Some(route),
-            Some(_) => return Err(ParseError::MisplacedFrame),
+        let frames = reader.rest();
+        let mut behind_route = Reader::new(frames);
+        let first = if frames.is_empty() { None } else { Some(Frame::parse(&mut behind_route)?) };
+        let (route, opens) = match first {
+            Some(Frame::RouteUpdate { route }) => (Some(route), behind_route.rest()),
+            _ => (None, frames),
         };
-        match frames.next().transpose()? {
-            None => Ok(Self { session, instance, parameters, route }),
-            Some(_) => Err(ParseError::MisplacedFrame),
-        }
+        Ok(Self { session, instance, parameters, route, opens: ChannelOpens::parse(opens)? })
     }
 
     /// Writes the payload and returns its length.
@@ -262,6 +263,7 @@ impl<'a> InitiationPayload<'a> {
         if let Some(route) = self.route {
             Frame::RouteUpdate { route }.emit(&mut writer)?;
         }
+        writer.bytes(self.opens.frames)?;
         Ok(writer.position())
     }
 }
@@ -273,17 +275,11 @@ pub struct ResponsePayload<'a> {
     pub instance: Instance,
     /// What the responder tells about itself.
     pub parameters: HandshakeParameters,
-    /// ChannelOpen frames.
-    frames: &'a [u8],
+    /// The channels that the responder takes data on.
+    pub opens: ChannelOpens<'a>,
 }
 
 impl<'a> ResponsePayload<'a> {
-    /// A payload without ChannelOpen frames, to emit.
-    #[must_use]
-    pub const fn new(instance: Instance, parameters: HandshakeParameters) -> Self {
-        Self { instance, parameters, frames: &[] }
-    }
-
     /// The opened payload.
     ///
     /// # Errors
@@ -292,16 +288,10 @@ impl<'a> ResponsePayload<'a> {
         let mut reader = Reader::new(plaintext);
         let instance = Instance(reader.u32()?);
         let parameters = HandshakeParameters::parse(&mut reader)?;
-        let frames = reader.rest();
-        for frame in Frames::new(frames) {
-            if !matches!(frame?, Frame::ChannelOpen(_)) {
-                return Err(ParseError::MisplacedFrame);
-            }
-        }
-        Ok(Self { instance, parameters, frames })
+        Ok(Self { instance, parameters, opens: ChannelOpens::parse(reader.rest())? })
     }
 
-    /// Writes the payload; the caller may write ChannelOpen frames behind it.
+    /// Writes the payload; the caller may write more ChannelOpen frames behind it.
     ///
     /// # Errors
     /// [`Full`].
@@ -311,11 +301,32 @@ impl<'a> ResponsePayload<'a> {
     pub fn emit(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
         writer.u32(self.instance.0)?;
         self.parameters.emit(writer)?;
-        writer.bytes(self.frames)
+        writer.bytes(self.opens.frames)
+    }
+}
+
+/// ChannelOpen frames, one behind the other; none by default.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ChannelOpens<'a> {
+    frames: &'a [u8],
+}
+
+impl<'a> ChannelOpens<'a> {
+    /// The frames, which are all of `bytes`.
+    ///
+    /// # Errors
+    /// [`ParseError`]; `MisplacedFrame` for any frame that is not a ChannelOpen.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        for frame in Frames::new(bytes) {
+            if !matches!(frame?, Frame::ChannelOpen(_)) {
+                return Err(ParseError::MisplacedFrame);
+            }
+        }
+        Ok(Self { frames: bytes })
     }
 
-    /// The channels that the responder takes data on.
-    pub fn channel_opens(&self) -> impl Iterator<Item = ChannelOpen> + use<'a> {
+    /// What they say.
+    pub fn iter(&self) -> impl Iterator<Item = ChannelOpen> + use<'a> {
         Frames::new(self.frames).filter_map(|frame| match frame {
             Ok(Frame::ChannelOpen(open)) => Some(open),
             _ => None,
@@ -429,6 +440,7 @@ mod tests {
             instance: Instance(3),
             parameters: PARAMETERS,
             route: Some(&[9, 8]),
+            opens: ChannelOpens::default(),
         };
         let mut out = [0; 40];
         let len = payload.emit(&mut out).unwrap();
@@ -441,8 +453,22 @@ mod tests {
         let without = InitiationPayload { route: None, ..payload };
         assert_eq!(InitiationPayload::parse(&bytes[..23]), Ok(without));
         assert_eq!(InitiationPayload::parse(&bytes[..26]), Err(ParseError::Truncated));
+        let open = [0x02, 1, 0, 3, 0];
+        for (before, route) in [(&bytes[..], payload.route), (&bytes[..23], None)] {
+            let with_opens = [before, &open, &open].concat();
+            let parsed = InitiationPayload::parse(&with_opens).unwrap();
+            assert_eq!((parsed.route, parsed.opens.iter().count()), (route, 2));
+            let len = parsed.emit(&mut out).unwrap();
+            assert_eq!(out[..len], with_opens);
+            assert_eq!(
+                InitiationPayload::parse(&with_opens[..with_opens.len() - 1]),
+                Err(ParseError::Truncated)
+            );
+        }
         for more in [&[0x07, 0][..], &[0x01]] {
             let misplaced = [&bytes[..], more].concat();
+            assert_eq!(InitiationPayload::parse(&misplaced), Err(ParseError::MisplacedFrame));
+            let misplaced = [&bytes[..23], &open, more].concat();
             assert_eq!(InitiationPayload::parse(&misplaced), Err(ParseError::MisplacedFrame));
             let misplaced = [&bytes[..23], more, &bytes[23..]].concat();
             assert_eq!(InitiationPayload::parse(&misplaced), Err(ParseError::MisplacedFrame));
@@ -459,11 +485,14 @@ mod tests {
         };
         let mut out = [0; 40];
         let mut writer = Writer::new(&mut out);
-        ResponsePayload::new(Instance(3), PARAMETERS).emit(&mut writer).unwrap();
+        let none = ChannelOpens::default();
+        let payload =
+            ResponsePayload { instance: Instance(3), parameters: PARAMETERS, opens: none };
+        payload.emit(&mut writer).unwrap();
         Frame::ChannelOpen(open).emit(&mut writer).unwrap();
         let payload = ResponsePayload::parse(writer.written()).unwrap();
         assert_eq!((payload.instance, payload.parameters), (Instance(3), PARAMETERS));
-        assert_eq!(payload.channel_opens().collect::<Vec<_>>(), [open]);
+        assert_eq!(payload.opens.iter().collect::<Vec<_>>(), [open]);
         writer.u8(1).unwrap();
         assert_eq!(ResponsePayload::parse(writer.written()), Err(ParseError::MisplacedFrame));
     }

@@ -16,8 +16,8 @@ use super::frame::{
     UnreliableMessage, emit_ack,
 };
 use super::handshake::{
-    HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy, Response,
-    ResponsePayload, Stamp,
+    ChannelOpens, HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy,
+    Response, ResponsePayload, Stamp,
 };
 use super::hop::{
     Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, Hello, NotBound,
@@ -137,6 +137,7 @@ proptest! {
         instance in any::<u32>(),
         lens in [0..=VARINT_MAX, 0..=VARINT_MAX, 0..=VARINT_MAX],
         route in option::of(vec(any::<u8>(), 0..200)),
+        opens in vec(any::<u8>(), 0..20),
         token in vec(any::<u8>(), 0..300),
         padding in 0..200_usize,
         bit in any::<bool>(),
@@ -150,12 +151,15 @@ proptest! {
         };
         let mut out = [0; 600];
         let instance = Instance(instance);
+        let opens: std::vec::Vec<u8> =
+            opens.iter().flat_map(|channel| [0x02, *channel, 1, 0, 32]).collect();
+        let opens = ChannelOpens::parse(&opens).unwrap();
         let payload =
-            InitiationPayload { session, instance, parameters, route: route.as_deref() };
+            InitiationPayload { session, instance, parameters, route: route.as_deref(), opens };
         let len = payload.emit(&mut out).unwrap();
         prop_assert_eq!(InitiationPayload::parse(&out[..len]), Ok(payload));
 
-        let payload = ResponsePayload::new(instance, parameters);
+        let payload = ResponsePayload { instance, parameters, opens };
         let mut writer = Writer::new(&mut out);
         payload.emit(&mut writer).unwrap();
         prop_assert_eq!(ResponsePayload::parse(writer.written()), Ok(payload));
@@ -220,12 +224,13 @@ proptest! {
         if let Ok(payload) = InitiationPayload::parse(&bytes) {
             prop_assert_eq!(payload.emit(&mut out), Ok(bytes.len()));
             prop_assert_eq!(&out[..bytes.len()], &bytes);
+            prop_assert!(payload.opens.iter().count() <= bytes.len() / 5);
         }
         if let Ok(payload) = ResponsePayload::parse(&bytes) {
             let mut writer = Writer::new(&mut out);
             payload.emit(&mut writer).unwrap();
             prop_assert_eq!(writer.written(), &bytes);
-            prop_assert!(payload.channel_opens().count() <= bytes.len() / 5);
+            prop_assert!(payload.opens.iter().count() <= bytes.len() / 5);
         }
         if let Ok(payload) = BindPayload::parse(&bytes) {
             let mut out = vec![0xff; bytes.len()];

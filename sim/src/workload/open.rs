@@ -77,9 +77,12 @@ pub fn open(seed: u64, path: &Path, introduction: Introduction) -> OpenReport {
         }
         Introduction::Both => {
             for (player, other) in [(A, B), (B, A)] {
-                world.connect(player, other);
-                let to = world.id(other);
-                world.with(player, |endpoint| say_first(endpoint, to));
+                let (to, route) = (world.id(other), world.endpoint(other).route().cloned());
+                let route = route.expect("the other is bound").to_string();
+                world.with(player, |endpoint| {
+                    endpoint.connect_peer(to, route.as_bytes()).expect("a good route");
+                    say_first(endpoint, to);
+                });
             }
         }
     }
