@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use waylane_core::crypto::Crypto;
 use waylane_core::endpoint::{
-    self, DisconnectReason, Endpoint, RelayLostReason, RelayRefusedReason,
+    self, ConnectionQuality, DisconnectReason, Endpoint, RelayLostReason, RelayRefusedReason,
 };
 use waylane_core::id::RelayId;
 use waylane_core::memory::Lender;
@@ -79,6 +79,15 @@ pub enum Event<'a> {
         /// Which channel.
         channel: u8,
     },
+    /// The connection became materially better or worse since this was told last, or since it
+    /// began: round-trip time or jitter by a quarter and 10 ms, loss by 2 percent points, the rate
+    /// by half or twice. At most once a second for a peer.
+    ConnectionQuality {
+        /// With whom.
+        peer: u64,
+        /// How it is now.
+        quality: ConnectionQuality,
+    },
     /// There is a session at this relay.
     RelayConnected {
         /// Which relay.
@@ -139,6 +148,9 @@ pub(crate) fn next<'a, C: Crypto, L: Lender>(
         }
         Core::Writable { peer, channel } => {
             Event::Writable { peer: peer.get(), channel: channel.0 }
+        }
+        Core::ConnectionQuality { peer, quality } => {
+            Event::ConnectionQuality { peer: peer.get(), quality }
         }
         Core::RelayConnected { relay } => Event::RelayConnected { relay },
         Core::RelayLost { relay, reason } => Event::RelayLost { relay, reason },

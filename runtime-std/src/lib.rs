@@ -62,9 +62,11 @@
 //!
 //! A channel is a number from 0 to 255, [reliable](Reliability::Reliable) (every message arrives
 //! once, whole and in order, or the peer is reported lost) or
-//! [unreliable](Reliability::Unreliable) (whole messages, at most once, never sent again). It
-//! carries data once both players have opened it the same way. A full queue is an answer,
-//! `SendError::Full`, and [`Event::Writable`] follows.
+//! [unreliable](Reliability::Unreliable) (whole messages, at most once, never sent again), or
+//! [sequenced](Reliability::UnreliableSequenced) (unreliable, and never one older than one already
+//! delivered). [`ChannelOptions`] say which channels go first. A channel carries data once both
+//! players have opened it the same way. A full queue is an answer, `SendError::Full`, and
+//! [`Event::Writable`] follows.
 //!
 //! # Without a lobby
 //!
@@ -95,13 +97,13 @@ pub use route::Route;
 pub use socket::SocketError;
 pub use stats::{Stats, Traffic};
 
-pub use waylane_core::channel::ChannelOptions;
+pub use waylane_core::channel::{ChannelOptions, ChannelQueue};
 pub use waylane_core::crypto::Secret;
 pub use waylane_core::directory::{RelayEntry, RelayEntryError};
 pub use waylane_core::endpoint::{
-    AddRelayError, CloseChannelError, ConfigError, ConnectError, Counters, DisconnectReason,
-    OpenChannelError, Refusal, RelayLostReason, RelayRefusedReason, RelayStatus, SendError,
-    UnknownPeer, UnknownRelay,
+    AddRelayError, CloseChannelError, ConfigError, ConnectError, ConnectionQuality, Counters,
+    DisconnectReason, OpenChannelError, Refusal, RelayLostReason, RelayRefusedReason, RelayStatus,
+    SendError, UnknownPeer, UnknownRelay,
 };
 pub use waylane_core::id::{RelayId, Reliability};
 pub use waylane_core::invite::InviteError;

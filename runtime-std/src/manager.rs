@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use waylane_core::channel::ChannelOptions;
+use waylane_core::channel::{ChannelOptions, ChannelQueue};
 use waylane_core::crypto::Crypto as _;
 use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{
@@ -204,6 +204,13 @@ impl NetworkManager {
     ) -> Result<(), SendError> {
         let peer = PeerId::new(peer).ok_or(SendError::UnknownPeer)?;
         self.timed().send_message_expiring(peer, ChannelId(channel), data, within)
+    }
+
+    /// What is queued on a channel and for how long; `None` if the player is unknown or the channel
+    /// not open.
+    #[must_use]
+    pub fn channel_queue(&self, peer: u64, channel: u8) -> Option<ChannelQueue> {
+        self.endpoint.channel_queue(PeerId::new(peer)?, ChannelId(channel))
     }
 
     /// Closes a channel (CloseChannel) after what is queued on it; the number can be opened again.

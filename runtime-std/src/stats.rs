@@ -27,6 +27,10 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Of these, how many were lost.
     pub packets_lost: u64,
+    /// Of those, how many turned out to have arrived.
+    pub packets_spurious: u64,
+    /// The share of packets lately lost, in 1/1024.
+    pub loss: u32,
     /// Packets received.
     pub packets_received: u64,
     /// Packets that the other side sent and that have not arrived: lost on the way here, or still
@@ -40,8 +44,18 @@ pub struct Stats {
     pub rate_out: u64,
     /// Bytes of datagrams received in a second, of late.
     pub rate_in: u64,
+    /// Bytes per second that the path is taken to carry; `None` if there is no limit.
+    pub rate: Option<u64>,
+    /// How long packets wait in the path's queues, as far as that can be told.
+    pub queue_delay: Duration,
     /// Bytes of messages waiting to be sent or acknowledged.
     pub queued_bytes: u64,
+    /// How long the oldest of them have waited, if there are any.
+    pub queued_oldest: Option<Duration>,
+    /// Repeated small messages whose first copy had not arrived.
+    pub repeats_used: u64,
+    /// Messages that did not leave before their deadline.
+    pub expired: u64,
 }
 
 impl Stats {
@@ -55,13 +69,20 @@ impl Stats {
             jitter: stats.jitter,
             packets_sent: stats.packets_sent,
             packets_lost: stats.packets_lost,
+            packets_spurious: stats.packets_spurious,
+            loss: stats.loss,
             packets_received: stats.packets_received,
             packets_missing: stats.packets_missing,
             bytes_sent: stats.bytes_sent,
             bytes_received: stats.bytes_received,
             rate_out: rate.sent,
             rate_in: rate.received,
+            rate: stats.rate,
+            queue_delay: stats.queue_delay,
             queued_bytes: stats.channels.queued_bytes,
+            queued_oldest: stats.channels.oldest,
+            repeats_used: stats.channels.counters.repeats_used,
+            expired: stats.channels.counters.expired,
         }
     }
 

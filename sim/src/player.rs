@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use waylane_core::crypto::Secret;
 use waylane_core::endpoint::{
-    Config, DisconnectReason, Event, RelayLostReason, RelayRefusedReason,
+    Config, ConnectionQuality, DisconnectReason, Event, RelayLostReason, RelayRefusedReason,
 };
 use waylane_core::id::{ChannelId, PeerId, RelayId};
 use waylane_core::memory::Lender;
@@ -161,6 +161,7 @@ pub(crate) struct Player {
     pub(crate) address: SocketAddr,
     pub(crate) socket: Socket,
     pub(crate) heard: Vec<Heard>,
+    pub(crate) qualities: Vec<(PeerId, ConnectionQuality)>,
     pub(crate) app: Option<App>,
     pub(crate) app_wakes_at: Instant,
     /// After what silence a NAT forgets the address.

@@ -208,7 +208,7 @@ impl Guests {
             }
             // What waits for a channel or its room waits by itself.
             Event::ChannelOpened { .. } | Event::ChannelClosed { .. } => {}
-            Event::Writable { .. } | _ => {}
+            Event::Writable { .. } | Event::ConnectionQuality { .. } | _ => {}
         }
     }
 

@@ -248,6 +248,7 @@ impl Seen {
             | Event::ChannelClosed { .. }
             | Event::ChannelMismatch { .. }
             | Event::Writable { .. }
+            | Event::ConnectionQuality { .. }
             | Event::RelayConnected { .. }
             | Event::RelayDraining { .. }
             | _ => {}

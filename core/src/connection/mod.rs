@@ -8,13 +8,14 @@ mod association;
 mod handshake;
 mod packet;
 mod path;
+mod quality;
 mod timers;
 
 use core::time::Duration;
 
 use crate::channel::{Channels, Pools};
 use crate::crypto::{Crypto, Secret, Suites};
-use crate::endpoint::{Counters, DisconnectReason, Link, RelaySlot};
+use crate::endpoint::{ConnectionQuality, Counters, DisconnectReason, Link, RelaySlot};
 use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
 use crate::noise::KeyPair;
 use crate::protection::PacketWindow;
@@ -34,6 +35,7 @@ pub(crate) use handshake::{check_mac, open_initiation, slot_of};
 pub(crate) use packet::DATAGRAM_LEN;
 use path::{CHALLENGE_TRIES, Path, Paths};
 pub(crate) use path::{RelayIndex, backoff};
+use quality::QualityWatch;
 pub use timers::Timer;
 use timers::Timers;
 
@@ -74,6 +76,7 @@ pub struct Peer<C: Crypto> {
     owed: Owed,
     /// What the application is to be told besides what the channels tell.
     notices: PeerNotices,
+    quality: QualityWatch,
     stats: Traffic,
     /// Places in the endpoint's queues.
     pub(crate) links: [Link; 3],
@@ -220,6 +223,7 @@ impl<C: Crypto> Default for Peer<C> {
             timers: Timers::default(),
             owed: Owed::default(),
             notices: PeerNotices::default(),
+            quality: QualityWatch::new(),
             stats: Traffic::default(),
             links: [Link::default(); 3],
         }
@@ -266,6 +270,7 @@ impl<C: Crypto> Peer<C> {
     pub(crate) fn part(&mut self, context: &mut Context<'_, C>, reason: WireReason) {
         self.disconnect(context, reason);
         self.notices = PeerNotices::default();
+        self.quality = QualityWatch::new();
     }
 
     /// Ends the connection from this side.
@@ -329,6 +334,21 @@ impl<C: Crypto> Peer<C> {
 
     pub(crate) fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    /// How the path in use does.
+    fn watch_quality(&mut self, now: Instant) {
+        let Some(index) = self.paths.active() else { return };
+        let recovery = &self.recovery;
+        self.quality.observe(now, || {
+            let rtt = recovery.rtt(index);
+            ConnectionQuality {
+                rtt: rtt.smoothed(),
+                jitter: rtt.jitter(),
+                loss: recovery.loss(index),
+                rate: recovery.pacing_rate(index),
+            }
+        });
     }
 
     /// Packets that the other side numbered and that have not arrived (yet).
@@ -424,7 +444,8 @@ impl<C: Crypto> Peer<C> {
     pub(crate) fn has_events(&self) -> bool {
         let PeerNotices { restarted, connected, gone } = self.notices;
         let channels = self.channels.has_events() && !self.goes_ahead();
-        restarted || connected || gone.is_some() || channels || self.is_done()
+        let notices = restarted || connected || gone.is_some() || self.quality.has_news();
+        notices || channels || self.is_done()
     }
 
     /// What the application is to be told next, besides messages and channels; `last` says that
@@ -435,6 +456,9 @@ impl<C: Crypto> Peer<C> {
         }
         if core::mem::take(&mut self.notices.connected) {
             return Some(Notice::Connected);
+        }
+        if let Some(quality) = self.quality.take() {
+            return Some(Notice::Quality(quality));
         }
         if last { self.notices.gone.take().map(Notice::Disconnected) } else { None }
     }
@@ -680,6 +704,7 @@ enum Keep {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Notice {
     Connected,
+    Quality(ConnectionQuality),
     Disconnected(DisconnectReason),
 }
 

@@ -178,6 +178,7 @@ impl<C: Crypto> Peer<C> {
         for association in self.associations.iter_mut().flatten() {
             association.keys.acknowledged(ack.largest(next));
         }
+        self.watch_quality(context.now);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::ConnectionQuality;
 use crate::channel::Payload;
 use crate::id::{ChannelId, PeerId, RelayId};
 use crate::route::Route;
@@ -74,6 +75,15 @@ pub enum Event<'a> {
         peer: PeerId,
         /// Which channel.
         channel: ChannelId,
+    },
+    /// The connection became materially better or worse since this was told last, or since it
+    /// began: round-trip time or jitter by a quarter and 10 ms, loss by 2 percent points, the rate
+    /// by half or twice. At most once a second for a peer.
+    ConnectionQuality {
+        /// With whom.
+        peer: PeerId,
+        /// How it is now.
+        quality: ConnectionQuality,
     },
     /// A session at this relay is established.
     RelayConnected {

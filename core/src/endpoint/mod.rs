@@ -31,7 +31,7 @@ pub use index::IndexSlot;
 pub(crate) use index::index_len;
 pub use queue::Link;
 pub use request::RequestSlot;
-pub use stats::{PeerStats, RelayStatus};
+pub use stats::{ConnectionQuality, PeerStats, RelayStatus};
 pub use transmit::{TimerReason, Transmit};
 
 use core::time::Duration;

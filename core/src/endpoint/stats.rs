@@ -29,6 +29,10 @@ pub struct PeerStats {
     pub packets_sent: u64,
     /// Ack-eliciting packets that were found lost, of those sent.
     pub packets_lost: u64,
+    /// Of those found lost, how many turned out to have arrived.
+    pub packets_spurious: u64,
+    /// The share of packets lately lost on the path in use, in 1/1024.
+    pub loss: u32,
     /// Data packets received.
     pub packets_received: u64,
     /// Data packets that the other side sent and that have not arrived: lost on the way here, or
@@ -40,8 +44,26 @@ pub struct PeerStats {
     pub bytes_received: u64,
     /// Bytes that may be in flight.
     pub window: u64,
+    /// Bytes per second at which packets leave while there are enough: what the path is taken to
+    /// carry. `None` if there is no limit but the window.
+    pub rate: Option<u64>,
+    /// How long packets wait in the path's queues, as far as that can be told.
+    pub queue_delay: Duration,
     /// What is queued on the channels, and what was dropped there.
     pub channels: channel::ChannelStats,
+}
+
+/// How a connection was when the application was told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionQuality {
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+    /// Mean deviation of the round-trip times.
+    pub jitter: Duration,
+    /// The share of packets lately lost, in 1/1024.
+    pub loss: u32,
+    /// Bytes per second that the path is taken to carry, as [`PeerStats::rate`].
+    pub rate: Option<u64>,
 }
 
 /// One relay of the directory.
@@ -78,11 +100,15 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             jitter: rtt.jitter(),
             packets_sent: traffic.packets_sent,
             packets_lost: sent.packets_lost,
+            packets_spurious: sent.packets_spurious,
+            loss: recovery.loss(index),
             packets_received: traffic.packets_received,
             packets_missing: peer.packets_missing(),
             bytes_sent: traffic.bytes_sent,
             bytes_received: traffic.bytes_received,
             window: recovery.window(index),
+            rate: recovery.pacing_rate(index),
+            queue_delay: recovery.queue_delay(index),
             channels: peer.channels_ref().stats(
                 self.memory.channels(),
                 self.memory.nodes(),

@@ -147,6 +147,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     fn notice(peer: PeerId, notice: Notice) -> Event<'static> {
         match notice {
             Notice::Connected => Event::PeerConnected { peer },
+            Notice::Quality(quality) => Event::ConnectionQuality { peer, quality },
             Notice::Disconnected(reason) => Event::PeerDisconnected { peer, reason },
         }
     }

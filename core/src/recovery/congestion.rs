@@ -18,6 +18,8 @@ pub trait Controller {
     fn window(&self) -> u64;
     /// Bytes per second at which packets should leave; `None` for no limit but the window.
     fn pacing_rate(&self) -> Option<u64>;
+    /// How long a packet now waits in the path's queues, as far as that can be told.
+    fn queue_delay(&self) -> Duration;
 }
 
 /// What one acknowledgement says about a path.
@@ -103,6 +105,13 @@ impl Controller for ControllerKind {
             Self::Fixed(c) => c.pacing_rate(),
         }
     }
+
+    fn queue_delay(&self) -> Duration {
+        match self {
+            Self::Steered(c) => c.queue_delay(),
+            Self::Fixed(c) => c.queue_delay(),
+        }
+    }
 }
 
 /// The same window and rate whatever happens: for links known beforehand, and for tests.
@@ -127,6 +136,10 @@ impl Controller for Fixed {
 
     fn pacing_rate(&self) -> Option<u64> {
         self.rate
+    }
+
+    fn queue_delay(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

@@ -329,6 +329,12 @@ impl Recovery {
         self.paths[path.get()].controller.pacing_rate()
     }
 
+    /// How long a packet now waits in the queues of `path`, as far as that can be told.
+    #[must_use]
+    pub fn queue_delay(&self, path: PathIndex) -> Duration {
+        self.paths[path.get()].controller.queue_delay()
+    }
+
     /// The share of packets lately lost on `path`, in 1/1024.
     #[must_use]
     pub const fn loss(&self, path: PathIndex) -> u32 {

@@ -293,6 +293,10 @@ impl Controller for Steered {
     fn pacing_rate(&self) -> Option<u64> {
         Some(self.rate)
     }
+
+    fn queue_delay(&self) -> Duration {
+        Duration::from_micros(u64::from(self.queue()))
+    }
 }
 
 impl Minimum {

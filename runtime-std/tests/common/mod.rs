@@ -136,6 +136,7 @@ fn owned(event: Event<'_>) -> Result<Event<'static>, (u64, u8, Vec<u8>)> {
         Event::ChannelClosed { peer, channel } => Event::ChannelClosed { peer, channel },
         Event::ChannelMismatch { peer, channel } => Event::ChannelMismatch { peer, channel },
         Event::Writable { peer, channel } => Event::Writable { peer, channel },
+        Event::ConnectionQuality { peer, quality } => Event::ConnectionQuality { peer, quality },
         Event::RelayConnected { relay } => Event::RelayConnected { relay },
         Event::RelayLost { relay, reason } => Event::RelayLost { relay, reason },
         Event::RelayRefused { relay, reason } => Event::RelayRefused { relay, reason },

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use waylane_core::channel::Scope;
+use waylane_core::endpoint::Event;
 use waylane_core::time::Instant;
 
 use super::{DATAGRAMS_AT_ONCE, Happening, PlayerNo, RelayNo, Way, World};
@@ -114,7 +115,12 @@ impl World {
         let Some(endpoint) = &mut player.endpoint else { return false };
         let before = player.heard.len();
         while let Some(event) = endpoint.poll_event() {
-            player.heard.push(Heard::from(event));
+            // Apart, as it comes at any time and asks for nothing.
+            if let Event::ConnectionQuality { peer, quality } = event {
+                player.qualities.push((peer, quality));
+            } else {
+                player.heard.push(Heard::from(event));
+            }
         }
         player.heard.len() > before
     }

@@ -2,6 +2,8 @@
 
 use core::net::SocketAddr;
 
+use waylane_core::endpoint::ConnectionQuality;
+use waylane_core::id::PeerId;
 use waylane_core::time::Instant;
 
 use super::{CrossNo, PlayerNo, RelayNo, Way, World};
@@ -99,6 +101,11 @@ impl World {
     /// Takes all events heard so far.
     pub fn take_heard(&mut self, player: PlayerNo) -> Vec<Heard> {
         core::mem::take(&mut self.players[player.0].heard)
+    }
+
+    /// Takes what was told of the quality of a player's connections, which is kept apart.
+    pub fn take_qualities(&mut self, player: PlayerNo) -> Vec<(PeerId, ConnectionQuality)> {
+        core::mem::take(&mut self.players[player.0].qualities)
     }
 
     pub(crate) fn heard_mut(&mut self, player: PlayerNo) -> &mut Vec<Heard> {

@@ -143,6 +143,7 @@ impl World {
             address,
             socket: Socket::default(),
             heard: Vec::new(),
+            qualities: Vec::new(),
             app: None,
             app_wakes_at: Instant::FAR,
             nat: None,
