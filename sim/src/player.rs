@@ -135,7 +135,7 @@ impl From<Event<'_>> for Heard {
             Event::RelayLost { relay, reason } => Self::RelayLost(relay, reason),
             Event::RelayRefused { relay, reason } => Self::RelayRefused(relay, reason),
             Event::RelayDraining { relay, left } => Self::RelayDraining(relay, left),
-            other => Self::Other(format!("{other:?}")),
+            other @ (Event::ConnectionQuality { .. } | _) => Self::Other(format!("{other:?}")),
         }
     }
 }
