@@ -140,6 +140,42 @@ fn packets_come_back_with_what_they_carried() {
 }
 
 #[test]
+fn the_loss_of_an_mtu_probe_is_no_sign_of_congestion() {
+    let mut world = warmed();
+    let state = |world: &World| {
+        let recovery = &world.recovery;
+        (recovery.window(A), recovery.pacing_rate(A), recovery.loss(A), *recovery.rtt(A))
+    };
+    let (before, mut control) = (*world.recovery.stats(), warmed());
+    let new = NewPacket {
+        path: A,
+        size: 1472,
+        ack_eliciting: true,
+        mtu_probe: true,
+        ..NewPacket::default()
+    };
+    let mut pool = SentPool::new(&mut world.slots, &mut world.free);
+    assert_eq!(world.recovery.on_sent(world.now, new, &mut pool), Ok(PacketNumber(30)));
+    for (sent, control_sent) in (31..34).zip(30..33) {
+        assert_eq!((world.send(A), control.send(A)), (sent, control_sent));
+    }
+    world.wait(100);
+    control.wait(100);
+    world.ack(&[(31, 33)]).unwrap();
+    control.ack(&[(30, 32)]).unwrap();
+    let (last, fates) = (world.fates[3].1, world.fates());
+    assert_eq!(fates, [acked(31..34), lost([30])].concat());
+    assert!(last.is_mtu_probe() && world.recovery.bytes_in_flight(A) == 0);
+    assert_eq!(format!("{:?}", state(&world)), format!("{:?}", state(&control)));
+    assert_eq!(world.recovery.stats().packets_lost, before.packets_lost);
+
+    // That it was only late undoes nothing, for nothing was done.
+    world.ack(&[(30, 33)]).unwrap();
+    assert_eq!(world.recovery.stats().packets_spurious, before.packets_spurious);
+    assert_eq!(format!("{:?}", state(&world)), format!("{:?}", state(&control)));
+}
+
+#[test]
 fn three_later_packets_make_a_loss() {
     let mut world = warmed();
     for _ in 0..4 {

@@ -79,6 +79,13 @@ impl Channels {
         !self.unreliable.is_empty() || self.reliable.iter(&pools.slots).any(|slot| is_small(&slot))
     }
 
+    /// Whether some reliable channel has so much to send that it fills many packets.
+    #[must_use]
+    pub fn has_much_to_send(&self, pools: &Pools<'_>) -> bool {
+        let new_bytes = |slot: u16| pools.slots[u32::from(slot)].send.new_bytes();
+        self.reliable.iter(&pools.slots).any(|slot| new_bytes(slot) >= MUCH)
+    }
+
     /// Writes the last frames of a packet: control, then class by class unreliable messages, small
     /// reliable data, and bulk data, channels of a class taking turns; what is repeated goes before
     /// the first bulk data. What must be known when the packet's fate is goes into `list`.
@@ -582,6 +589,9 @@ const NODES_ASIDE: u32 = 4;
 
 /// After so many packets without reliable data, some goes first.
 const STARVED_MAX: u8 = 3;
+
+/// New data of a channel that fills many packets, in bytes.
+const MUCH: u64 = 16 * 1024;
 
 /// From this loss on, in 1/1024 (5 %), small reliable data is repeated twice.
 const HEAVY_LOSS: u32 = 51;

@@ -6,6 +6,7 @@
 mod answer;
 mod association;
 mod handshake;
+mod mtu;
 mod packet;
 mod path;
 mod quality;
@@ -32,7 +33,7 @@ use answer::Answered;
 use association::Association;
 use handshake::Initiation;
 pub(crate) use handshake::{check_mac, open_initiation, slot_of};
-pub(crate) use packet::DATAGRAM_LEN;
+use mtu::PathMtu;
 use path::{CHALLENGE_TRIES, Path, Paths};
 pub(crate) use path::{RelayIndex, backoff};
 use quality::QualityWatch;
@@ -69,6 +70,8 @@ pub struct Peer<C: Crypto> {
     received: Received,
     recovery: Recovery,
     paths: Paths,
+    /// How long datagrams may be on the path in use.
+    mtu: PathMtu,
     /// The path left behind last, until what is in flight there is given up.
     leaving: Option<PathIndex>,
     channels: Channels,
@@ -218,6 +221,7 @@ impl<C: Crypto> Default for Peer<C> {
             received: Received::new(),
             recovery: Recovery::new(CONTROLLER),
             paths: Paths::default(),
+            mtu: PathMtu::new(PathIndex::default()),
             leaving: None,
             channels: Channels::default(),
             timers: Timers::default(),
@@ -367,6 +371,16 @@ impl<C: Crypto> Peer<C> {
         Some((index, self.paths.get(index)?.relay_id))
     }
 
+    /// Bytes of the longest datagrams sent over the path in use.
+    pub(crate) fn datagram_len(&self) -> usize {
+        self.mtu.len()
+    }
+
+    /// Our way to the relays may be another one, and carry less.
+    pub(crate) fn on_network_changed(&mut self) {
+        self.mtu = PathMtu::new(self.paths.active().unwrap_or_default());
+    }
+
     /// Whether the connection, or the way to one, needs a session at this relay.
     pub(crate) fn needs_relay(&self, relay: RelayIndex, id: RelayId) -> bool {
         let active = self.paths.active();
@@ -404,6 +418,7 @@ impl<C: Crypto> Peer<C> {
                     // must not keep the window shut until a probe finds out.
                     if let Some(index) = self.paths.active() {
                         self.abandon_path(context, index);
+                        self.on_network_changed();
                     }
                 }
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
@@ -512,10 +527,10 @@ impl<C: Crypto> Peer<C> {
     }
 
     fn on_recovery_timer(&mut self, context: &mut Context<'_, C>) {
-        let Self { recovery, channels, owed, received, .. } = self;
+        let Self { recovery, channels, owed, received, mtu, .. } = self;
         let pools = &mut context.pools;
         let action = recovery.on_timeout(context.now, &mut context.sent, &mut |outcome, packet| {
-            settle(channels, received, owed, pools, outcome, packet);
+            settle(channels, received, owed, mtu, pools, outcome, packet);
         });
         match action {
             TimeoutAction::None => {}
@@ -636,6 +651,9 @@ impl<C: Crypto> Peer<C> {
     }
 
     fn move_to(&mut self, context: &mut Context<'_, C>, index: PathIndex) {
+        if self.paths.active() != Some(index) {
+            self.mtu = PathMtu::new(index);
+        }
         let Some(left) = self.paths.activate(index) else { return };
         // What is on its way there still may arrive and be acknowledged over the new path.
         self.give_up_left_path(context);
@@ -670,20 +688,20 @@ impl<C: Crypto> Peer<C> {
     }
 
     fn abandon_path(&mut self, context: &mut Context<'_, C>, index: PathIndex) {
-        let Self { recovery, channels, owed, received, .. } = self;
+        let Self { recovery, channels, owed, received, mtu, .. } = self;
         let pools = &mut context.pools;
         recovery.abandon_path(index, &mut context.sent, &mut |outcome, packet| {
-            settle(channels, received, owed, pools, outcome, packet);
+            settle(channels, received, owed, mtu, pools, outcome, packet);
         });
         self.set_recovery_timer();
     }
 
     /// Everything in flight counts as lost.
     fn take_back_flight(&mut self, context: &mut Context<'_, C>) {
-        let Self { recovery, channels, owed, received, .. } = self;
+        let Self { recovery, channels, owed, received, mtu, .. } = self;
         let pools = &mut context.pools;
         recovery.abandon_all(&mut context.sent, &mut |outcome, packet| {
-            settle(channels, received, owed, pools, outcome, packet);
+            settle(channels, received, owed, mtu, pools, outcome, packet);
         });
     }
 }
@@ -713,6 +731,7 @@ fn settle(
     channels: &mut Channels,
     received: &mut Received,
     owed: &mut Owed,
+    mtu: &mut PathMtu,
     pools: &mut Pools<'_>,
     outcome: Outcome,
     packet: crate::recovery::SentPacket,
@@ -720,6 +739,7 @@ fn settle(
     let route = owed.route == RouteOwed::Sent(packet.number);
     match outcome {
         Outcome::Acked => {
+            mtu.on_acked(&packet);
             channels.on_acked(pools, packet.frames);
             received.on_ack_acknowledged(packet.ack);
             if route {
@@ -727,6 +747,7 @@ fn settle(
             }
         }
         Outcome::Lost => {
+            mtu.on_lost(&packet);
             channels.on_lost(pools, packet.frames);
             if route {
                 owed.route = RouteOwed::Yes;

@@ -23,7 +23,8 @@ use crate::wire::frame::{
 use crate::wire::number::{Truncated, encode_len};
 use crate::wire::{ParseError, Writer};
 
-/// Bytes of the largest datagram sent; paths may take more, which is for a later search to find.
+/// Bytes of the longest datagram that any path is taken to carry; what it carries beyond is found
+/// out (`mtu`).
 pub(crate) const DATAGRAM_LEN: usize = 1200;
 
 impl<C: Crypto> Peer<C> {
@@ -168,11 +169,11 @@ impl<C: Crypto> Peer<C> {
             ranges.push(range.map_err(|_| Refusal::Protocol)?).map_err(|_| Refusal::Protocol)?;
         }
         let delay = EndDelay { ack: ack.delay.duration(), host: ack.host_delay.duration() };
-        let Self { recovery, channels, owed, received, .. } = self;
+        let Self { recovery, channels, owed, received, mtu, .. } = self;
         let pools = &mut context.pools;
         recovery
             .on_ack(context.now, ranges, delay, &mut context.sent, &mut |outcome, packet| {
-                settle(channels, received, owed, pools, outcome, packet);
+                settle(channels, received, owed, mtu, pools, outcome, packet);
             })
             .map_err(|_| Refusal::Protocol)?;
         for association in self.associations.iter_mut().flatten() {
@@ -246,6 +247,7 @@ impl<C: Crypto> Peer<C> {
         active.is_some_and(|path| path.relay == relay)
             && !self.handshake_due()
             && self.paths.due(context.now).is_none()
+            && self.mtu_probe_wanted(context).is_none()
             && self.channels.wants_to_send(Scope::Everything)
     }
 
@@ -257,9 +259,8 @@ impl<C: Crypto> Peer<C> {
         scope: Scope,
         out: &mut [u8],
     ) -> Option<(RelayIndex, usize)> {
-        let out_len = out.len().min(DATAGRAM_LEN);
-        let out = out.get_mut(..out_len)?;
-        if let Some(written) = self.transmit_handshake(context, slot, out) {
+        let base = out.len().min(DATAGRAM_LEN);
+        if let Some(written) = self.transmit_handshake(context, slot, out.get_mut(..base)?) {
             return Some(written);
         }
         if !self.wants_transmit(context, scope) {
@@ -269,15 +270,39 @@ impl<C: Crypto> Peer<C> {
         // is too short for anything, or the clock at its end, a path stays due.
         for _ in PathIndex::ALL {
             let Some(index) = self.paths.due(context.now) else { break };
+            let out = out.get_mut(..base)?;
             let written = self.transmit_packet(context, index, Content::Path, out);
             if written.is_some() {
                 return written;
             }
         }
         let active = self.paths.active()?;
-        let out_len = out.len().min(self.early_room());
-        let out = out.get_mut(..out_len)?;
-        self.transmit_packet(context, active, Content::Main(scope), out)
+        if let Some(len) = self.mtu_probe_wanted(context)
+            && let Some(out) = out.get_mut(..len)
+            && self.allowed(context, active, scope) == Allowed::Everything
+        {
+            return self.transmit_packet(context, active, Content::MtuProbe, out);
+        }
+        let len = out.len().min(self.len_on(active)).min(self.early_room());
+        self.transmit_packet(context, active, Content::Main(scope), out.get_mut(..len)?)
+    }
+
+    /// Bytes of the longest datagram that may leave over the path in use. What a probe time-out asks
+    /// for gets through a black hole, too.
+    fn len_on(&self, active: PathIndex) -> usize {
+        if self.recovery.owes_probe(active) { DATAGRAM_LEN } else { self.mtu.len() }
+    }
+
+    /// How long a probe of the path's MTU should leave before the next bulk data: only a transfer
+    /// that goes on for a while is worth one.
+    fn mtu_probe_wanted(&self, context: &Context<'_, C>) -> Option<usize> {
+        let active = self.paths.active()?;
+        self.mtu.probe_len(context.now).filter(|_| {
+            self.phase == Phase::Connected
+                && !self.recovery.owes_probe(active)
+                && self.recovery.rtt(active).first_sample_at().is_some()
+                && self.channels.has_much_to_send(&context.pools)
+        })
     }
 
     fn transmit_packet(
@@ -317,6 +342,7 @@ impl<C: Crypto> Peer<C> {
         let filled = match content {
             Content::Path => self.fill_path(context, index, via, &mut writer),
             Content::Main(scope) => self.fill(context, index, scope, &mut writer),
+            Content::MtuProbe => fill_mtu_probe(&mut writer),
         };
         let plaintext_len = writer.position();
         if plaintext_len == 0 {
@@ -337,11 +363,15 @@ impl<C: Crypto> Peer<C> {
             frames: filled.frames,
             ack: filled.ack,
             patient: filled.patient,
+            mtu_probe: content == Content::MtuProbe,
         };
         if self.recovery.on_sent(context.now, packet, &mut context.sent).is_err() {
             // No place to remember it: `fill` checks, so only a path frame can come here, and that
             // is repeated by its own timer.
             self.channels.on_lost(&mut context.pools, filled.frames);
+        }
+        if content == Content::MtuProbe {
+            self.mtu.on_probe_sent();
         }
         if filled.urgent {
             self.recovery.on_urgent_sent(end as u16);
@@ -434,8 +464,7 @@ impl<C: Crypto> Peer<C> {
         if !context.sent.has_room() {
             return Allowed::Nothing;
         }
-        let size = DATAGRAM_LEN as u16;
-        let mut room = self.recovery.room(context.now, index, size);
+        let mut room = self.recovery.room(context.now, index, self.len_on(index) as u16);
         if room == Room::Open {
             return match scope {
                 Scope::Protocol => Allowed::Protocol,
@@ -445,7 +474,7 @@ impl<C: Crypto> Peer<C> {
         let urgent =
             scope == Scope::Everything && self.channels.wants_to_send_urgently(&context.pools);
         if urgent || self.channels.wants_to_send(Scope::Protocol) {
-            match (self.recovery.urgent_room(context.now, size), room) {
+            match (self.recovery.urgent_room(context.now, DATAGRAM_LEN as u16), room) {
                 (Room::Open, _) if urgent => return Allowed::Urgent,
                 (Room::Open, _) => return Allowed::Protocol,
                 (Room::At(floor), Room::At(pace)) => room = Room::At(floor.min(pace)),
@@ -531,6 +560,8 @@ impl<C: Crypto> Peer<C> {
 enum Content {
     Main(Scope),
     Path,
+    /// Padding, to find out whether so long a datagram arrives.
+    MtuProbe,
 }
 
 /// What was written into a packet.
@@ -558,6 +589,13 @@ impl Default for Filled {
             last: false,
         }
     }
+}
+
+/// Fills a packet to its end with nothing that would be missed (RFC 8899 §4.1).
+fn fill_mtu_probe(writer: &mut Writer<'_>) -> Filled {
+    let eliciting = Frame::Ping.emit(writer).is_ok();
+    let padded = Frame::Padding { len: writer.remaining() }.emit(writer).is_ok();
+    Filled { eliciting: eliciting && padded, ..Filled::default() }
 }
 
 /// How soon a frame must be acknowledged.

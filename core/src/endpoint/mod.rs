@@ -413,6 +413,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         for slot in parts.context.relays.iter_mut() {
             slot.restart(now, parts.context.crypto);
         }
+        for peer in parts.peers.iter_mut() {
+            peer.on_network_changed();
+        }
     }
 
     /// Takes leave: disconnects every peer and unbinds at every relay. What remains is to

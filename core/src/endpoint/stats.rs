@@ -49,6 +49,8 @@ pub struct PeerStats {
     pub rate: Option<u64>,
     /// How long packets wait in the path's queues, as far as that can be told.
     pub queue_delay: Duration,
+    /// Bytes of the longest datagrams sent over the path in use: what it is known to carry.
+    pub mtu: usize,
     /// What is queued on the channels, and what was dropped there.
     pub channels: channel::ChannelStats,
 }
@@ -109,6 +111,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             window: recovery.window(index),
             rate: recovery.pacing_rate(index),
             queue_delay: recovery.queue_delay(index),
+            mtu: peer.datagram_len(),
             channels: peer.channels_ref().stats(
                 self.memory.channels(),
                 self.memory.nodes(),

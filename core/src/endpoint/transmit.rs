@@ -6,7 +6,7 @@ use super::event::Event;
 use super::hop::HopContext;
 use super::{Endpoint, RelaySlot, deadlines};
 use crate::channel::{ChannelEvent, Scope};
-use crate::connection::{DATAGRAM_LEN, Notice, Peer, Timer};
+use crate::connection::{Notice, Peer, Timer};
 use crate::crypto::Crypto;
 use crate::id::{PeerId, RelayId};
 use crate::memory::Lender;
@@ -227,6 +227,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             let slot = parts.transmit.pop(parts.peers)?;
             let peer = &mut parts.peers[slot];
             let first = peer.transmit(&mut parts.context, slot, scope, out);
+            let full_len = peer.datagram_len();
             let Some((relay, first_len)) = first else {
                 // What may not leave now waits for its time: application data for the next call
                 // with everything, what finds no record of sent packets for the next call, the
@@ -243,9 +244,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             let mut last = 0;
             // Only full datagrams make a run: a later one that is shorter ends it.
             let mut datagrams = 1;
-            while first_len == DATAGRAM_LEN
-                && datagrams < datagrams_max
-                && len + first_len <= out.len()
+            while first_len == full_len && datagrams < datagrams_max && len + first_len <= out.len()
             {
                 let Some(room) = out.get_mut(len..len + first_len) else { break };
                 let peer = &mut parts.peers[slot];

@@ -32,6 +32,7 @@ use crate::time::Instant;
 use given_up::GivenUp;
 use pacer::Pacer;
 use path::{AckTally, LossTally, PathRecovery};
+pub(crate) use sent::Marks;
 use sent::{SentList, Visit};
 
 /// One connection's account of what it sent: numbers, flight, losses, timers, windows.
@@ -65,6 +66,9 @@ pub struct NewPacket {
     pub ack: AckMark,
     /// Whether its acknowledgement may be [`AckWanted::Late`].
     pub patient: bool,
+    /// Whether it only finds out if the path carries so long a datagram: its loss is no sign of
+    /// congestion (RFC 8899 §3, item 7).
+    pub mtu_probe: bool,
 }
 
 /// What became of a packet.
@@ -98,7 +102,7 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Packets acknowledged.
     pub packets_acked: u64,
-    /// Packets found lost, some of which were only late.
+    /// Packets found lost, some of which were only late; without probes of the path's MTU.
     pub packets_lost: u64,
     /// Packets found lost that were acknowledged later.
     pub packets_spurious: u64,
@@ -108,7 +112,7 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Bytes of datagrams acknowledged.
     pub bytes_acked: u64,
-    /// Bytes of datagrams found lost.
+    /// Bytes of datagrams found lost, of the same packets.
     pub bytes_lost: u64,
 }
 
@@ -163,6 +167,7 @@ impl Recovery {
             ack: new.ack,
             size: new.size,
             path: new.path,
+            marks: Marks::new(false, new.mtu_probe),
             ..SentPacket::default()
         });
         self.list.push(pool, packet)?;
@@ -288,6 +293,12 @@ impl Recovery {
     #[must_use]
     pub fn room(&mut self, now: Instant, path: PathIndex, bytes: u16) -> Room {
         self.paths[path.get()].room(now, bytes)
+    }
+
+    /// Whether the next packets over `path` are those that a probe time-out asked for.
+    #[must_use]
+    pub const fn owes_probe(&self, path: PathIndex) -> bool {
+        self.paths[path.get()].probes > 0
     }
 
     /// Whether a packet of `bytes` with real-time data may leave although there is no
@@ -439,12 +450,14 @@ impl Recovery {
             if !path.is_lost(now, packet, *packet_threshold) {
                 return Visit::Keep;
             }
-            tallies[packet.path.get()].add(packet, &path.rtt);
             path.forget(packet);
-            path.loss.take(true);
-            stats.packets_lost += 1;
-            stats.bytes_lost += u64::from(packet.size);
-            given_up.remember(packet);
+            if !packet.is_mtu_probe() {
+                tallies[packet.path.get()].add(packet, &path.rtt);
+                path.loss.take(true);
+                stats.packets_lost += 1;
+                stats.bytes_lost += u64::from(packet.size);
+                given_up.remember(packet);
+            }
             sink(Outcome::Lost, *packet);
             Visit::Take
         });

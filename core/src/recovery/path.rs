@@ -6,7 +6,7 @@ use super::congestion::{AckSample, Controller, ControllerKind, LossSample};
 use super::pacer::Pacer;
 use super::received::{MAX_ACK_DELAY, PATIENT_ACK_DELAY};
 use super::rtt::{EndDelay, Rtt};
-use super::sent::SentPacket;
+use super::sent::{Marks, SentPacket};
 use crate::id::PacketNumber;
 use crate::time::{Instant, micros};
 
@@ -120,7 +120,7 @@ impl PathRecovery {
             delivered: wrapped(self.delivered),
             since_delivery: since(self.delivered_at),
             since_first_sent: since(self.first_sent_at),
-            app_limited: self.delivered < self.app_limited_until,
+            marks: Marks::new(self.delivered < self.app_limited_until, packet.is_mtu_probe()),
             ..packet
         }
     }
@@ -200,7 +200,7 @@ impl PathRecovery {
             rtt: &self.rtt,
             delivered,
             interval,
-            app_limited: newest.app_limited,
+            app_limited: newest.marks.app_limited(),
         });
     }
 

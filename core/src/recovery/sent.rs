@@ -65,8 +65,7 @@ pub struct SentPacket {
     pub size: u16,
     /// The path it was sent over.
     pub path: PathIndex,
-    /// Whether there was too little to send to fill the path.
-    pub(super) app_limited: bool,
+    pub(crate) marks: Marks,
     /// Its place among the remembered packets of its path (wrapping).
     pub(super) sequence: u32,
     /// Bytes the path had delivered when it was sent (wrapping), for delivery rates.
@@ -77,6 +76,33 @@ pub struct SentPacket {
     pub(super) since_first_sent: u32,
     /// The next slot of the list that this packet is in.
     pub(super) next: u32,
+}
+
+/// Two answers in one byte.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    const APP_LIMITED: u8 = 1;
+    const MTU_PROBE: u8 = 2;
+
+    pub(crate) const fn new(app_limited: bool, mtu_probe: bool) -> Self {
+        let limited = if app_limited { Self::APP_LIMITED } else { 0 };
+        Self(limited | if mtu_probe { Self::MTU_PROBE } else { 0 })
+    }
+
+    /// Whether there was too little to send to fill the path.
+    pub(super) const fn app_limited(self) -> bool {
+        self.0 & Self::APP_LIMITED != 0
+    }
+}
+
+impl SentPacket {
+    /// Whether it only finds out if the path carries so long a datagram.
+    #[must_use]
+    pub const fn is_mtu_probe(&self) -> bool {
+        self.marks.0 & Marks::MTU_PROBE != 0
+    }
 }
 
 /// One place in the pool; only its size matters to the lender.

@@ -157,7 +157,8 @@ pub(crate) fn recovery(dice: &Dice) -> u64 {
                 received.on_packet_sent(now);
                 let ack = received.on_ack_sent(now, dice.word() as usize);
                 let patient = dice.below(2) == 0;
-                let new = NewPacket { path, size, ack_eliciting, frames, ack, patient };
+                let mtu_probe = dice.below(8) == 0;
+                let new = NewPacket { path, size, ack_eliciting, frames, ack, patient, mtu_probe };
                 ignore(recovery.on_sent(now, new, &mut pool));
                 received.on_ack_acknowledged(ack);
             }
