@@ -15,8 +15,7 @@ use crate::Heap;
 use waylane_core::memory::Lender as _;
 
 /// A relay's memory from the heap.
-pub type Memory =
-    RelayMemory<Box<[HotEntry]>, Box<[IndexBucket]>, Box<[Session]>, Box<[Pending]>>;
+pub type Memory = RelayMemory<Box<[HotEntry]>, Box<[IndexBucket]>, Box<[Session]>, Box<[Pending]>>;
 
 /// A relay with as many sessions as were asked for, and a datagram from each to another.
 pub struct Sessions {

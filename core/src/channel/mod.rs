@@ -34,7 +34,7 @@ pub use node::Node;
 pub use options::ChannelOptions;
 pub use receive_frame::Accepted;
 pub use slot::ChannelSlot;
-pub use write::{Allowed, Permit, Scope, Written};
+pub use write::{Allowed, HEAVY_LOSS, Permit, Scope, Written};
 
 use core::time::Duration;
 
@@ -146,6 +146,12 @@ impl Channels {
     ) -> Option<ChannelQueue> {
         let slot = self.slot_of(channel)?;
         Some(slots[usize::from(slot)].send.queue(nodes, now))
+    }
+
+    /// Reliable frames so far that brought nothing new.
+    #[must_use]
+    pub const fn duplicates(&self) -> u64 {
+        self.counters.duplicates
     }
 
     fn slot_of(&self, channel: ChannelId) -> Option<u16> {

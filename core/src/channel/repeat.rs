@@ -1,6 +1,8 @@
 //! Small reliable data goes again in later packets that leave anyway, so that a lost packet costs a
 //! tick and not a round trip.
 
+use core::time::Duration;
+
 use heapless::Vec;
 
 use super::node::NodeKind;
@@ -8,6 +10,7 @@ use super::slot::State;
 use super::{Channels, Node, Pools};
 use crate::pool::NONE;
 use crate::recovery::FrameList;
+use crate::time::Instant;
 use crate::wire::Writer;
 use crate::wire::frame::ReliableRange;
 use crate::wire::number::{Truncated, encode_len_within};
@@ -29,9 +32,21 @@ pub(super) struct Repeat {
     /// In so many more packets.
     times: u8,
     cause: Cause,
+    waits: Waits,
     /// The packet that held it last, in its low bits.
     packet: u16,
+    /// When it left last, or for the second time if it waits.
+    sent_at: Instant,
     start: u64,
+}
+
+/// Whether a range is given another chance when its acknowledgement is overdue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waits {
+    No,
+    /// It has left once.
+    First,
+    Repeated,
 }
 
 /// Why a range is repeated.
@@ -43,8 +58,9 @@ pub(super) enum Cause {
     Asked,
     /// It was lost.
     Lost,
-    /// It was lost, and nothing follows it: a packet may leave for it alone.
-    Last,
+    /// It was lost and nothing follows it, or its acknowledgement is overdue: a packet may leave for
+    /// it alone.
+    Pressing,
 }
 
 impl Repeats {
@@ -52,8 +68,9 @@ impl Repeats {
         Self { list: Vec::new(), credit: CREDIT_MAX }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// Whether the next packet should hold some of it.
+    pub(super) fn are_owed(&self) -> bool {
+        self.list.iter().any(|repeat| repeat.times > 0)
     }
 
     /// `bytes` of a packet were written.
@@ -64,7 +81,25 @@ impl Repeats {
 
     /// Whether a packet may leave for repeats alone.
     pub(super) fn want_a_packet(&self) -> bool {
-        self.list.iter().any(|repeat| repeat.cause == Cause::Last && repeat.len <= self.credit)
+        let presses = |repeat: &Repeat| repeat.cause == Cause::Pressing && repeat.times > 0;
+        self.list.iter().any(|repeat| presses(repeat) && repeat.len <= self.credit)
+    }
+
+    /// When the next acknowledgement is overdue, if they should take no longer than `wait`.
+    fn overdue_at(&self, wait: Duration) -> Option<Instant> {
+        let waiting = self.list.iter().filter(|repeat| repeat.waits != Waits::No);
+        waiting.map(|repeat| repeat.sent_at + wait).min()
+    }
+
+    /// What is overdue by `now` leaves alone, and in the next packets, too.
+    fn hurry(&mut self, now: Instant, wait: Duration) {
+        for repeat in &mut self.list {
+            if repeat.waits != Waits::No && repeat.sent_at + wait <= now {
+                repeat.waits = Waits::No;
+                repeat.cause = Cause::Pressing;
+                repeat.times = OVERDUE_TIMES;
+            }
+        }
     }
 
     /// A range left that is to be repeated.
@@ -95,15 +130,36 @@ impl Repeats {
 }
 
 impl Channels {
+    /// When the acknowledgement of a small reliable message is overdue, if it should take no longer
+    /// than `wait`.
+    #[must_use]
+    pub fn overdue_at(&self, wait: Duration) -> Option<Instant> {
+        self.repeats.overdue_at(wait)
+    }
+
+    /// Lets small reliable messages whose acknowledgement is overdue leave again.
+    pub fn hurry(&mut self, now: Instant, wait: Duration) {
+        self.repeats.hurry(now, wait);
+    }
+
     /// `len` bytes from `start` of a stream are in the present packet, and are owed again.
-    pub(super) fn owe_again(&mut self, slot: u16, start: u64, len: u16, times: u8, cause: Cause) {
-        self.repeats.owe(Repeat { slot, len, times, cause, packet: self.packet as u16, start });
+    pub(super) fn owe_again(
+        &mut self,
+        now: Instant,
+        slot: u16,
+        (start, len): (u64, u16),
+        (times, cause): (u8, Cause),
+    ) {
+        let waits = if cause == Cause::Small { Waits::First } else { Waits::No };
+        let packet = self.packet as u16;
+        self.repeats.owe(Repeat { slot, len, times, cause, waits, packet, sent_at: now, start });
     }
 
     /// Writes the ranges that are owed again, of channels up to `class`, as far as they fit.
     pub(super) fn write_repeats(
         &mut self,
         pools: &mut Pools<'_>,
+        now: Instant,
         class: u8,
         writer: &mut Writer<'_>,
         list: &mut FrameList,
@@ -111,7 +167,8 @@ impl Channels {
         let mut at = 0;
         while let Some(repeat) = self.repeats.list.get(at).copied() {
             let packet = self.packet as u16;
-            let due = repeat.packet != packet
+            let due = repeat.times > 0
+                && repeat.packet != packet
                 && pools.slots[u32::from(repeat.slot)].class <= class
                 && (repeat.cause == Cause::Asked || repeat.len <= self.repeats.credit);
             if !due || !self.write_repeat(pools, repeat, writer, list) {
@@ -119,15 +176,16 @@ impl Channels {
                 continue;
             }
             self.repeats.credit = self.repeats.credit.saturating_sub(repeat.len);
-            match self.repeats.list.get_mut(at) {
-                Some(repeat) if repeat.times > 1 => {
-                    repeat.times -= 1;
-                    repeat.packet = packet;
-                    at += 1;
+            if repeat.times == 1 && repeat.waits == Waits::No {
+                self.repeats.list.remove(at);
+            } else if let Some(repeat) = self.repeats.list.get_mut(at) {
+                repeat.times -= 1;
+                repeat.packet = packet;
+                if repeat.waits == Waits::First {
+                    repeat.waits = Waits::Repeated;
+                    repeat.sent_at = now;
                 }
-                _ => {
-                    self.repeats.list.remove(at);
-                }
+                at += 1;
             }
         }
     }
@@ -240,6 +298,9 @@ impl Channels {
         }
     }
 }
+
+/// An overdue range leaves in so many packets more: the losses that swallowed the others may go on.
+const OVERDUE_TIMES: u8 = 3;
 
 /// Ranges owed at a time: more small messages than this in one packet's time are a flow.
 const REPEATS: usize = 8;

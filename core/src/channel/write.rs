@@ -44,7 +44,7 @@ pub struct Permit {
     pub what: Allowed,
     /// The share of packets lately lost, in 1/1024.
     pub loss: u32,
-    /// What had to leave before is dropped.
+    /// When it leaves: what had to leave before is dropped.
     pub now: Instant,
 }
 
@@ -76,7 +76,9 @@ impl Channels {
     #[must_use]
     pub fn wants_to_send_urgently(&self, pools: &Pools<'_>) -> bool {
         let is_small = |slot: &u16| pools.slots[u32::from(*slot)].is_small(pools.nodes.items());
-        !self.unreliable.is_empty() || self.reliable.iter(&pools.slots).any(|slot| is_small(&slot))
+        !self.unreliable.is_empty()
+            || self.repeats.want_a_packet()
+            || self.reliable.iter(&pools.slots).any(|slot| is_small(&slot))
     }
 
     /// Whether some reliable channel has so much to send that it fills many packets.
@@ -229,7 +231,7 @@ impl Channels {
         let mut class = self.class_from(pools, 0);
         while let Some(at) = class {
             if let Some(below) = at.checked_sub(1) {
-                self.write_repeats(pools, below, writer, list);
+                self.write_repeats(pools, permit.now, below, writer, list);
             }
             // A lower class may keep a higher one waiting, unreliable messages not their own.
             let waiting = if served { None } else { self.next_reliable(pools, at, true) };
@@ -249,7 +251,7 @@ impl Channels {
             if self.write_reliables(pools, at, permit, false, writer, list) == Done::Closed {
                 return;
             }
-            self.write_repeats(pools, at, writer, list);
+            self.write_repeats(pools, permit.now, at, writer, list);
             if bulk && self.write_reliables(pools, at, permit, true, writer, list) == Done::Closed {
                 return;
             }
@@ -257,8 +259,8 @@ impl Channels {
             class = self.class_from(pools, at.saturating_add(1));
         }
         self.starved = 0;
-        if writer.position() > 0 || (bulk && self.repeats.want_a_packet()) {
-            self.write_repeats(pools, u8::MAX, writer, list);
+        if writer.position() > 0 || self.repeats.want_a_packet() {
+            self.write_repeats(pools, permit.now, u8::MAX, writer, list);
         }
     }
 
@@ -329,7 +331,7 @@ impl Channels {
         writer: &mut Writer<'_>,
     ) -> Done {
         let several =
-            self.unreliable.has_several() || !self.reliable.is_empty() || !self.repeats.is_empty();
+            self.unreliable.has_several() || !self.reliable.is_empty() || self.repeats.are_owed();
         let state = &mut pools.slots[u32::from(slot)];
         let total = QueueHeader::read(&mut state.send, &pools.send).len;
         let at = state.send.fragment_at as usize;
@@ -413,7 +415,7 @@ impl Channels {
         list: &mut FrameList,
     ) -> Done {
         let others = (others && !self.unreliable.is_empty())
-            || !self.repeats.is_empty()
+            || self.repeats.are_owed()
             || self.reliable.has_several();
         let done = self.write_range(pools, slot, permit, others, writer, list);
         self.end_turn(pools, slot, done);
@@ -473,14 +475,14 @@ impl Channels {
                 Some(times) => (times, Cause::Asked),
                 None => (usual, Cause::Small),
             };
-            self.owe_again(slot, start, len as u16, times, cause);
+            self.owe_again(permit.now, slot, (start, len as u16), (times, cause));
         } else if !first_time && state.redundancy != Some(0) {
             // Another loss would cost another round trip, which everything behind it waits for. At
             // the end of the data there is room for it anyway.
             let last = state.send.new_bytes() == 0;
             if last || permit.loss < HEAVY_LOSS {
-                let cause = if last { Cause::Last } else { Cause::Lost };
-                self.owe_again(slot, start, len as u16, 1, cause);
+                let cause = if last { Cause::Pressing } else { Cause::Lost };
+                self.owe_again(permit.now, slot, (start, len as u16), (1, cause));
             }
         }
         if last { Done::Closed } else { Done::More }
@@ -594,7 +596,7 @@ const STARVED_MAX: u8 = 3;
 const MUCH: u64 = 16 * 1024;
 
 /// From this loss on, in 1/1024 (5 %), small reliable data is repeated twice.
-const HEAVY_LOSS: u32 = 51;
+pub const HEAVY_LOSS: u32 = 51;
 
 /// How far a stream can move on while a packet that left earlier still passes the replay window.
 pub(super) const STRAGGLER_BYTES: u64 = PacketWindow::SIZE * DATAGRAM_LEN_MAX as u64;

@@ -446,8 +446,7 @@ impl<C: Crypto> Peer<C> {
                 Timer::Handshake => self.on_handshake_timer(context),
                 Timer::Recovery => self.on_recovery_timer(context),
                 Timer::Ack => self.owed.ack = true,
-                // There is room again: the next transmit finds it.
-                Timer::Pace => {}
+                Timer::Pace => self.on_pace_timer(context.now),
                 Timer::KeepAlive => self.owed.ping = true,
                 Timer::Path => self.on_path_timer(context),
                 Timer::LeavePath => self.give_up_left_path(context),
@@ -524,6 +523,13 @@ impl<C: Crypto> Peer<C> {
     /// The probe time-out of the path in use.
     fn pto(&self) -> Duration {
         self.paths.active().map_or(PTO_UNKNOWN, |path| self.recovery.rtt(path).pto(MAX_ACK_DELAY))
+    }
+
+    /// There is room again, which the next transmit finds; or an acknowledgement is overdue.
+    fn on_pace_timer(&mut self, now: Instant) {
+        if let Some(index) = self.paths.active() {
+            self.channels.hurry(now, self.overdue(index));
+        }
     }
 
     fn on_recovery_timer(&mut self, context: &mut Context<'_, C>) {

@@ -7,7 +7,7 @@ use super::handshake::{Told, place_of};
 use super::path::{PROVOKED_TRIES, RelayIndex};
 use super::timers::Timer;
 use super::{Context, Keep, Peer, Phase, RouteOwed, settle};
-use crate::channel::{Allowed, Permit, Scope};
+use crate::channel::{Allowed, HEAVY_LOSS, Permit, Scope};
 use crate::crypto::{Crypto, TAG_LEN};
 use crate::endpoint::{DisconnectReason, Refusal};
 use crate::id::{PacketNumber, RelayId, SessionId};
@@ -79,8 +79,12 @@ impl<C: Crypto> Peer<C> {
         let mut whole = true;
         for frame in Frames::new(plaintext) {
             let handled = frame.map_err(|_: ParseError| Refusal::Protocol).and_then(|frame| {
-                wants = wants.max(ack_wanted(&frame));
-                self.handle_frame(context, relay, &frame)
+                let known = self.channels.duplicates();
+                let handled = self.handle_frame(context, relay, &frame);
+                // What is here already was acknowledged, or will be soon.
+                let repeated = self.channels.duplicates() > known;
+                wants = wants.max(if repeated { AckWanted::Late } else { ack_wanted(&frame) });
+                handled
             });
             match handled {
                 Ok(()) => {}
@@ -379,6 +383,10 @@ impl<C: Crypto> Peer<C> {
         if content == Content::Main(Scope::Everything) && filled.last {
             self.recovery.on_app_limited(index);
         }
+        if let Some(at) = self.channels.overdue_at(self.overdue(index)) {
+            let at = at.max(context.now).min(self.timers.get(Timer::Pace));
+            self.timers.set(Timer::Pace, at);
+        }
         self.received.on_packet_sent(context.now);
         self.spend_early(end);
         self.stats.packets_sent += 1;
@@ -437,7 +445,8 @@ impl<C: Crypto> Peer<C> {
             return filled;
         }
         if self.owed.ack || self.received.rides(context.now) {
-            self.write_ack(context, writer, &mut filled);
+            let lossy = self.recovery.loss(index) >= HEAVY_LOSS;
+            self.write_ack(context, lossy, writer, &mut filled);
         }
         let ack_len = writer.position();
         if allowed != Allowed::Nothing {
@@ -457,6 +466,13 @@ impl<C: Crypto> Peer<C> {
             self.write_disconnect(writer, &mut filled, ack_len);
         }
         filled
+    }
+
+    /// How long the acknowledgement of a small message may take before it is sent again: a round
+    /// trip and the other side's tick.
+    pub(super) fn overdue(&self, index: PathIndex) -> Duration {
+        let rtt = self.recovery.rtt(index);
+        rtt.smoothed() + rtt.smoothed() / 4 + TICK
     }
 
     /// What may leave now. Bulk data waits for the path, real-time data up to a floor does not.
@@ -490,13 +506,14 @@ impl<C: Crypto> Peer<C> {
     fn write_ack(
         &mut self,
         context: &Context<'_, C>,
+        lossy: bool,
         writer: &mut Writer<'_>,
         filled: &mut Filled,
     ) {
         let delay = AckDelay::from_duration(self.received.ack_delay(context.now));
         let host = AckDelay::from_duration(self.received.host_delay());
         if let Ok(told) = emit_ack(writer, delay, host, self.received.ranges()) {
-            filled.ack = self.received.on_ack_sent(context.now, told);
+            filled.ack = self.received.on_ack_sent(context.now, told, lossy);
         }
         self.owed.ack = false;
         if self.received.wants_acknowledgement() {
@@ -608,5 +625,8 @@ fn ack_wanted(frame: &Frame<'_>) -> AckWanted {
         AckWanted::Not
     }
 }
+
+/// An acknowledgement waits for a packet to ride on: a frame at 50 Hz.
+const TICK: Duration = Duration::from_millis(20);
 
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);

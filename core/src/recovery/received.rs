@@ -25,6 +25,8 @@ pub struct Received {
     unacknowledged_bytes: u32,
     /// Whether one of them should not wait for long.
     soon: bool,
+    /// Whether the latest acknowledgement is to be told once more, lest it be lost.
+    again: bool,
     /// When an acknowledgement must leave even alone; [`Instant::FAR`] while none is wanted.
     deadline: Instant,
     reported_at: Instant,
@@ -83,6 +85,7 @@ impl Received {
             unacknowledged: 0,
             unacknowledged_bytes: 0,
             soon: false,
+            again: false,
             deadline: Instant::FAR,
             reported_at: Instant::ZERO,
             sent_at: Instant::ZERO,
@@ -115,9 +118,9 @@ impl Received {
         if bulk {
             due = due.min(now.max(self.reported_at + BULK_INTERVAL));
         }
-        if self.has_news_of_loss() {
+        if (bulk && self.has_news_of_loss()) || self.follows_a_long_gap(arrival.number) {
             self.soon = true;
-            due = if bulk { now } else { due.min(now + MAX_ACK_DELAY) };
+            due = now;
         }
         if self.unacknowledged_bytes >= MUCH_BYTES || self.unacknowledged >= MANY_PACKETS {
             due = now;
@@ -131,8 +134,9 @@ impl Received {
     pub fn rides(&self, now: Instant) -> bool {
         let gap = Duration::from_micros(u64::from(self.sent_gap_us));
         let next = now + now.since(self.sent_at).max(gap);
-        self.unacknowledged > 0
-            && (self.soon || self.unacknowledged >= RIDE_PACKETS || next >= self.deadline)
+        self.again
+            || self.unacknowledged > 0
+                && (self.soon || self.unacknowledged >= RIDE_PACKETS || next >= self.deadline)
     }
 
     /// A packet leaves this side.
@@ -183,10 +187,13 @@ impl Received {
 
     /// The first `told` of [`ranges`](Self::ranges) are on their way to the peer (0: none had room);
     /// the mark goes with the packet that carries them.
-    pub fn on_ack_sent(&mut self, now: Instant, told: usize) -> AckMark {
+    /// If packets are lost often (`lossy`), what should not wait is told twice: the other side would
+    /// else send it again.
+    pub fn on_ack_sent(&mut self, now: Instant, told: usize, lossy: bool) -> AckMark {
         let Some(largest) = self.largest().filter(|_| told > 0) else { return AckMark::NONE };
         self.unacknowledged = 0;
         self.unacknowledged_bytes = 0;
+        self.again = lossy && self.soon;
         self.soon = false;
         self.reported_at = now;
         self.deadline = Instant::FAR;
@@ -261,6 +268,13 @@ impl Received {
         let _ = self.ranges.insert(at, range);
     }
 
+    /// Whether `number` is the first after several missing ones.
+    fn follows_a_long_gap(&self, number: PacketNumber) -> bool {
+        let mut newest = self.ranges.iter().rev();
+        let (Some(last), Some(before)) = (newest.next(), newest.next()) else { return false };
+        last.low == number && last.high == number && number.0 - before.high.0 > REPORTED_GAP
+    }
+
     /// Whether a packet is missing that the sender will give up for lost when it hears of the
     /// largest, and did not after the last acknowledgement.
     fn has_news_of_loss(&self) -> bool {
@@ -308,13 +322,13 @@ pub const MAX_RANGES: usize = 32;
 pub const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 
 /// The same where only unreliable messages are to be acknowledged: two ticks of a 60 Hz game.
-pub const PATIENT_ACK_DELAY: Duration = Duration::from_millis(40);
+pub const PATIENT_ACK_DELAY: Duration = Duration::from_millis(125);
 
 /// A packet missing this far behind the largest is worth telling: the sender's threshold.
 const REPORTED_GAP: u64 = 3;
 
 /// So many packets without anything urgent are acknowledged by the next packet that leaves.
-const RIDE_PACKETS: u32 = 3;
+const RIDE_PACKETS: u32 = 8;
 
 /// Two full packets: somebody sends more than single messages.
 const BULK_BYTES: u32 = 2 * 1200;
@@ -414,13 +428,13 @@ mod tests {
         received.on_received(later, arrival(2, 100, AckWanted::Soon));
         assert!(received.rides(later));
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
-        received.on_ack_sent(later, MAX_RANGES);
+        received.on_ack_sent(later, MAX_RANGES, false);
         assert!(!received.rides(later));
         assert_eq!(received.ack_deadline(), None);
     }
 
     #[test]
-    fn what_is_never_sent_again_is_acknowledged_by_every_third_packet() {
+    fn what_is_never_sent_again_is_acknowledged_by_every_few_packets() {
         let ms = Duration::from_millis;
         let mut received = Received::default();
         for tick in 0..60 {
@@ -429,10 +443,23 @@ mod tests {
             assert!(received.ack_deadline().unwrap() > now + ms(5), "none leaves alone");
             let leaves = now + ms(5);
             if received.rides(leaves) {
-                received.on_ack_sent(leaves, MAX_RANGES);
+                received.on_ack_sent(leaves, MAX_RANGES, false);
             }
             received.on_packet_sent(leaves);
-            assert!(tick < 3 || received.unacknowledged < 3);
+            assert!(received.unacknowledged < RIDE_PACKETS);
+        }
+    }
+
+    #[test]
+    fn what_should_not_wait_is_told_twice_where_packets_are_lost() {
+        for lossy in [false, true] {
+            let mut received = Received::default();
+            received.on_received(T, arrival(0, 130, AckWanted::Soon));
+            received.on_ack_sent(T, MAX_RANGES, lossy);
+            assert_eq!(received.rides(T), lossy);
+            assert_eq!(received.ack_deadline(), None, "but never alone");
+            received.on_ack_sent(T, MAX_RANGES, lossy);
+            assert!(!received.rides(T));
         }
     }
 
@@ -441,9 +468,9 @@ mod tests {
         let ms = Duration::from_millis;
         let mut received = Received::default();
         received.on_packet_sent(T);
-        received.on_packet_sent(T + ms(50));
-        received.on_received(T + ms(90), arrival(0, 130, AckWanted::Late));
-        assert!(received.rides(T + ms(100)), "the next one leaves in 50 ms, too late");
+        received.on_packet_sent(T + ms(100));
+        received.on_received(T + ms(150), arrival(0, 130, AckWanted::Late));
+        assert!(received.rides(T + ms(200)), "the next one leaves in 100 ms, too late");
     }
 
     #[test]
@@ -454,7 +481,7 @@ mod tests {
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
         take_full(&mut received, T, 1);
         assert_eq!(received.ack_deadline(), Some(T), "the first two at once");
-        received.on_ack_sent(T, MAX_RANGES);
+        received.on_ack_sent(T, MAX_RANGES, false);
         for number in 2..11 {
             take_full(&mut received, T + ms(1), number);
         }
@@ -467,34 +494,37 @@ mod tests {
     fn a_gap_in_bulk_data_is_reported_at_once_but_only_once() {
         let mut received = Received::default();
         take_full(&mut received, T, 0);
-        received.on_ack_sent(T, MAX_RANGES);
+        received.on_ack_sent(T, MAX_RANGES, false);
         take_full(&mut received, T, 2);
         take_full(&mut received, T, 3);
         assert_eq!(received.ack_deadline(), Some(T + BULK_INTERVAL), "perhaps only late");
         take_full(&mut received, T, 4);
         assert_eq!(received.ack_deadline(), Some(T), "three behind: the sender gives it up");
-        received.on_ack_sent(T, MAX_RANGES);
+        received.on_ack_sent(T, MAX_RANGES, false);
         take_full(&mut received, T, 5);
         assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
         take_full(&mut received, T, 7);
         take_full(&mut received, T, 8);
-        received.on_ack_sent(T, MAX_RANGES);
+        received.on_ack_sent(T, MAX_RANGES, false);
         take_full(&mut received, T, 9);
         take_full(&mut received, T, 10);
         assert_eq!(received.ack_deadline(), Some(T), "6 was not given up by the last one");
     }
 
     #[test]
-    fn a_gap_in_small_packets_rides_on_the_next() {
+    fn in_small_packets_only_a_long_gap_is_reported_at_once() {
         let mut received = Received::default();
         for number in [0, 1] {
             received.on_received(T, arrival(number, 130, AckWanted::Late));
         }
-        received.on_ack_sent(T, MAX_RANGES);
+        received.on_ack_sent(T, MAX_RANGES, false);
         received.on_packet_sent(T);
-        received.on_received(T, arrival(5, 130, AckWanted::Late));
+        received.on_received(T, arrival(3, 130, AckWanted::Late));
+        received.on_received(T, arrival(6, 130, AckWanted::Late));
+        assert_eq!(received.ack_deadline(), Some(T + PATIENT_ACK_DELAY));
+        received.on_received(T, arrival(10, 130, AckWanted::Late));
         assert!(received.rides(T));
-        assert_eq!(received.ack_deadline(), Some(T + MAX_ACK_DELAY));
+        assert_eq!(received.ack_deadline(), Some(T), "three in a row are a burst");
     }
 
     #[test]
@@ -510,7 +540,7 @@ mod tests {
     fn what_the_peer_knows_is_not_told_again() {
         let mut received = Received::default();
         take(&mut received, [0, 1, 3, 5, 6]);
-        let mark = received.on_ack_sent(T, MAX_RANGES);
+        let mark = received.on_ack_sent(T, MAX_RANGES, false);
         assert_ne!(mark, AckMark::NONE);
         take(&mut received, [7, 9]);
         received.on_ack_acknowledged(AckMark::NONE);
@@ -519,7 +549,7 @@ mod tests {
         assert_eq!(ranges(&received), [(9, 9), (7, 7)]);
         take(&mut received, [2, 8]);
         assert_eq!(ranges(&received), [(7, 9)], "below the floor all is told");
-        let mark = received.on_ack_sent(T, MAX_RANGES);
+        let mark = received.on_ack_sent(T, MAX_RANGES, false);
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(9, 9)], "the largest always stays");
         take(&mut received, [10]);
@@ -532,9 +562,9 @@ mod tests {
     fn what_had_no_room_in_the_frame_is_not_forgotten() {
         let mut received = Received::default();
         take(&mut received, [0, 2, 4]);
-        assert_eq!(received.on_ack_sent(T, 0), AckMark::NONE);
+        assert_eq!(received.on_ack_sent(T, 0, false), AckMark::NONE);
         assert!(received.ack_deadline().is_some());
-        let mark = received.on_ack_sent(T, 2);
+        let mark = received.on_ack_sent(T, 2, false);
         assert!(received.ack_deadline().is_none());
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(4, 4), (2, 2), (0, 0)]);
@@ -545,7 +575,7 @@ mod tests {
         let mut received = Received::default();
         let base = 3 << 32;
         take(&mut received, [base - 4, base - 2]);
-        let mark = received.on_ack_sent(T, MAX_RANGES);
+        let mark = received.on_ack_sent(T, MAX_RANGES, false);
         take(&mut received, [base + 1]);
         received.on_ack_acknowledged(mark);
         assert_eq!(ranges(&received), [(base + 1, base + 1)]);
@@ -575,7 +605,7 @@ mod tests {
                     naive.insert(number);
                 }
                 if acknowledge {
-                    let mark = received.on_ack_sent(T, MAX_RANGES);
+                    let mark = received.on_ack_sent(T, MAX_RANGES, false);
                     received.on_ack_acknowledged(mark);
                     floor = *naive.last().unwrap();
                     naive = naive.split_off(&floor);

@@ -208,7 +208,10 @@ impl Steered {
         }
         let rate = self.delivery_rate();
         let round_trip = u64::from(self.minimum.get().min(10_000_000)).max(1);
-        let initial = INITIAL_WINDOW.saturating_mul(1_000_000) / round_trip;
+        // Until a round trip has shown more: as much as a fresh path is given.
+        let unknown = self.mode == Mode::StartUp && self.plateau == 0;
+        let initial =
+            if unknown { INITIAL_WINDOW.saturating_mul(1_000_000) / round_trip } else { 0 };
         let wanted = match self.mode {
             Mode::StartUp => {
                 // Sixteenths: 2/ln 2 doubles in a round trip; the first sign of a queue slows down.
@@ -231,7 +234,7 @@ impl Steered {
                 rate.saturating_mul(gain) / 16
             }
         };
-        let least = (2 * STEP * 1_000_000 / round_trip).max(self.bounds.min);
+        let least = (2 * STEP * 1_000_000 / round_trip.max(LEAST_OVER)).max(self.bounds.min);
         self.rate = wanted.max(least).min(self.bounds.max).min(RATE_MAX);
         self.window = self.content(rate.max(initial / 2), sample);
     }
@@ -241,13 +244,13 @@ impl Steered {
         let round_trip = u64::from(self.minimum.get().min(10_000_000)).max(1);
         let (time, slack) = match self.mode {
             Mode::StartUp => (round_trip * 2, 8 * STEP),
-            Mode::Cruise => (round_trip + u64::from(QUEUE_HIGH), 4 * STEP),
+            Mode::Cruise => (round_trip + u64::from(QUEUE_HIGH), 3 * STEP),
             Mode::Drain { .. } => (round_trip, 2 * STEP),
             Mode::Compete { .. } => (round_trip * 2, 12 * STEP),
         };
         let time = time + micros(sample.rtt.end_delay());
         let content = self.made_up(rate).saturating_mul(time) / 1_000_000;
-        content.saturating_add(slack).clamp(INITIAL_WINDOW, WINDOW_MAX)
+        content.saturating_add(slack).min(WINDOW_MAX)
     }
 
     /// `rate`, so much higher that as much arrives in spite of losses.
@@ -277,7 +280,7 @@ impl Controller for Steered {
             // Whatever comes after such a silence may be another path: learn it anew.
             self.rates = self.rates.map(|rate| rate / 4);
             self.mode = Mode::StartUp;
-            self.plateau = 0;
+            self.plateau = self.delivery_rate();
             self.stagnant = 0;
         }
     }
@@ -336,6 +339,9 @@ const INITIAL_RATE: u64 = INITIAL_WINDOW * 40;
 /// 10 Gbit/s.
 const RATE_MAX: u64 = 1_250_000_000;
 const WINDOW_MAX: u64 = 64 << 20;
+
+/// Two packets leave in a round trip, but in no less than this, µs.
+const LEAST_OVER: u64 = 50_000;
 
 /// The delivery rate is the highest of so many rounds.
 const RATE_ROUNDS: usize = 8;

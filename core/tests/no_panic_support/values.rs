@@ -155,7 +155,7 @@ pub(crate) fn recovery(dice: &Dice) -> u64 {
                 let ack_eliciting = dice.below(4) != 0;
                 let frames = if ack_eliciting { frames } else { FrameList::EMPTY };
                 received.on_packet_sent(now);
-                let ack = received.on_ack_sent(now, dice.word() as usize);
+                let ack = received.on_ack_sent(now, dice.word() as usize, dice.below(2) == 0);
                 let patient = dice.below(2) == 0;
                 let mtu_probe = dice.below(8) == 0;
                 let new = NewPacket { path, size, ack_eliciting, frames, ack, patient, mtu_probe };
