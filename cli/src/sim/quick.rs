@@ -12,7 +12,7 @@ use waylane_sim::scenario::{
 /// All is sent both ways, `--bulk` from the first to the second.
 #[derive(clap::Args, Clone, PartialEq, Debug)]
 pub(crate) struct Quick {
-    /// Round trip from player to player [default: 40].
+    /// Round trip from player to player (default 40).
     #[arg(long, value_name = "MS", help_heading = HEADING)]
     rtt: Option<u64>,
     /// More or less than half of that each way, at most.
@@ -30,13 +30,13 @@ pub(crate) struct Quick {
     /// Bits per second, as 300k or 2M.
     #[arg(long, value_name = "RATE", help_heading = HEADING)]
     rate: Option<Rate>,
-    /// What may wait for that, as 100ms or 64kB [default: 100ms].
+    /// What may wait for that, as 100ms or 64kB (default 100ms).
     #[arg(long, value_name = "SIZE", requires = "rate", help_heading = HEADING)]
     queue: Option<QueueSize>,
-    /// Send unreliable messages of so many bytes so often a second [default: 100@60].
+    /// Send unreliable messages of so many bytes so often a second (default 100@60).
     #[arg(long, value_name = "BYTES@HZ", help_heading = HEADING)]
     send: Vec<Stream>,
-    /// Send reliable ones [default: 40@6].
+    /// Send reliable ones (default 40@6).
     #[arg(long, value_name = "BYTES@HZ", help_heading = HEADING)]
     send_reliable: Vec<Stream>,
     /// Send as much as goes beside them, reliably.
@@ -48,7 +48,7 @@ pub(crate) struct Quick {
     /// The game calls so many times a second, in place of at every event.
     #[arg(long, help_heading = HEADING)]
     hz: Option<u32>,
-    /// For how long, as 30s [default: 30s].
+    /// For how long, as 30s (default 30s).
     #[arg(long, value_name = "TIME", help_heading = HEADING)]
     duration: Option<Span>,
 }
