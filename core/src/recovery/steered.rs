@@ -128,7 +128,8 @@ impl Steered {
         self.samples[usize::from(self.next_sample) % SAMPLES] = sample;
         self.next_sample = self.next_sample.wrapping_add(1);
         if self.minimum.take(now, sample) {
-            let pause = Duration::from_micros(u64::from(self.minimum.get()) * 2);
+            // At half the rate the queue is gone after twice its length.
+            let pause = Duration::from_micros(u64::from(self.queue()) * 3).max(DRAIN_MIN);
             if self.mode == Mode::Cruise {
                 self.mode = Mode::Drain { until: now + pause };
             }
@@ -356,6 +357,9 @@ const MINIMUM_SPAN: Duration = Duration::from_secs(5);
 
 /// How long a minimum that is looked for stays known.
 const MINIMUM_LOOK: Duration = Duration::from_millis(500);
+
+/// The shortest time for letting the queue run empty.
+const DRAIN_MIN: Duration = Duration::from_millis(10);
 
 /// After so many rounds without growth by a quarter, start-up is over.
 const STAGNANT_ROUNDS: u8 = 3;
