@@ -19,8 +19,8 @@ use crate::wire::number::{Truncated, encode_len_within};
 #[derive(Clone, Debug)]
 pub(super) struct Repeats {
     list: Vec<Repeat, REPEATS>,
-    /// Bytes that may be repeated: earned by what leaves for the first time, so that repeats stay a
-    /// small share.
+    /// Bytes that may be repeated: half of all that leaves is earned, so that no more than half of it
+    /// are repeats.
     credit: u16,
 }
 

@@ -2,8 +2,9 @@
 //!
 //! In the family of BBR (draft-ietf-ccwg-bbr) and Copa (NSDI 2018): the rate follows the highest
 //! delivery rate of the latest round trips, times a gain that keeps a small queue. Loss alone says
-//! little on wireless links, and reordering nothing; so losses count only when they are heavy or
-//! come with delay. What was learnt is kept while the application sends less than it could.
+//! little on wireless links, and reordering nothing; so losses are made up for, up to a share, and
+//! are a reason to send less only when they are heavy while somebody else keeps the queue full. What
+//! was learnt is kept while the application sends less than it could.
 
 use core::time::Duration;
 
@@ -52,7 +53,7 @@ impl RateBounds {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mode {
-    /// The rate doubles each round trip until delay shows.
+    /// The rate more than doubles each round trip until delay shows or it grows no more.
     StartUp,
     /// The queue is kept small.
     Cruise,
