@@ -62,3 +62,10 @@ fn what_does_not_hold_is_said() {
     assert!(broken.iter().any(|why| why.contains("0 of 1 reliable messages")), "{broken:?}");
     assert!(broken.iter().any(|why| why.contains("at rest holds")), "{broken:?}");
 }
+
+#[test]
+fn a_home_lost_while_connecting_is_told_by_the_lobby() {
+    // Losses come five at a time: a player loses its relay before all are connected.
+    let outcome = Scenario::random(4058).run();
+    assert_eq!(outcome.broken, [""; 0]);
+}

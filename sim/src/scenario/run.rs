@@ -100,17 +100,35 @@ impl<'a> Running<'a> {
         for ((from, to, channel), reliability) in &channels {
             self.world.open(*from, *to, *channel, *reliability);
         }
-        let connected = self.world.run_until(MINUTE, |world| {
+        let opened = |world: &World| -> usize {
             let opened = |heard: &&Heard| matches!(heard, Heard::ChannelOpened(..));
             let all = (0..world.players()).map(PlayerNo);
-            let opened: usize =
-                all.map(|player| world.heard(player).iter().filter(opened).count()).sum();
-            opened >= channels.len()
-        });
+            all.map(|player| world.heard(player).iter().filter(opened).count()).sum()
+        };
+        let limit = self.world.now() + MINUTE;
+        while opened(&self.world) < channels.len() && self.world.now() < limit {
+            self.world.run_for(TICK);
+            // Links may be so bad that a player loses its home meanwhile.
+            self.tell_present_routes();
+        }
+        let connected = opened(&self.world) >= channels.len();
         if !connected {
             self.broken.push("not everybody is connected within a minute".into());
         }
         connected
+    }
+
+    /// Hands everybody's present route to everybody else's endpoint.
+    fn tell_present_routes(&mut self) {
+        for (one, other) in self.pairs() {
+            for (from, to) in [(one, other), (other, one)] {
+                if self.world.endpoint(from).route().is_some() {
+                    let (id, route) = (self.world.id(from), self.world.route(from));
+                    // A route that is refused is one that the other has already.
+                    self.world.with(to, |to| to.update_peer(id, route.as_bytes())).ok();
+                }
+            }
+        }
     }
 
     /// Begins to send.
