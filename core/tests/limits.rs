@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use waylane_core::channel::{BLOCK_DATA, ChannelLimits};
-use waylane_core::endpoint::{Config, Endpoint};
+use waylane_core::endpoint::{Config, Endpoint, SendRate};
 use waylane_core::limits::{Limits, LimitsError};
 use waylane_core::memory::Lender;
 use waylane_core::pool::Quota;
@@ -221,9 +221,14 @@ fn counts(limits: &Limits) -> [(&'static str, u64); 10] {
 
 fn endpoint_settings() -> Vec<(&'static str, u64)> {
     let config = Config::default();
+    let SendRate::Adaptive { bytes_per_second_min, bytes_per_second_max } = config.rate else {
+        panic!("{:?}", config.rate)
+    };
     vec![
         ("idle_timeout", config.idle_timeout.as_secs()),
         ("connect_timeout", config.connect_timeout.as_secs()),
+        ("rate.bytes_per_second_min", bytes_per_second_min),
+        ("rate.bytes_per_second_max", bytes_per_second_max),
         ("peers", config.limits.peers.into()),
         ("relays", config.limits.relays.into()),
         ("requests", config.limits.requests.into()),

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 
 use waylane_core::crypto::Secret;
 use waylane_core::directory::RelayEntry;
-use waylane_core::endpoint::{self, AddRelayError, ConfigError};
+use waylane_core::endpoint::{self, AddRelayError, ConfigError, SendRate};
 use waylane_core::id::ApplicationId;
 use waylane_core::limits::Limits;
 
@@ -43,6 +43,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long a connection may take to begin. Default 30 s; at least 1 s.
     pub connect_timeout: Duration,
+    /// How fast each connection may send. Default [`SendRate::ADAPTIVE`]: as fast as its path
+    /// carries with a short queue, which is found out.
+    pub rate: SendRate,
     /// Sizes of everything: no queue ever grows. Default [`Limits::DEFAULT`].
     pub limits: Limits,
     /// Bytes asked of the system for each socket's buffers: what arrives while the application
@@ -64,6 +67,7 @@ impl Default for Config {
             bind_v6: SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0),
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(30),
+            rate: SendRate::ADAPTIVE,
             limits: Limits::DEFAULT,
             socket_buffer: 2 << 20,
             outgoing: None,
@@ -95,6 +99,7 @@ impl Config {
         config.unix_micros = unix_micros();
         config.idle_timeout = self.idle_timeout;
         config.connect_timeout = self.connect_timeout;
+        config.rate = self.rate;
         config.limits = self.limits;
         config
     }
@@ -155,6 +160,11 @@ mod tests {
         assert_eq!(
             check(Config { connect_timeout: short, ..Config::default() }),
             StartError::Config(ConfigError::ConnectTimeout)
+        );
+        let rate = SendRate::Fixed { bytes_per_second: 0 };
+        assert_eq!(
+            check(Config { rate, ..Config::default() }),
+            StartError::Config(ConfigError::Rate)
         );
         let link = LinkEmulation { loss: 200.0, ..LinkEmulation::default() };
         assert_eq!(

@@ -103,7 +103,7 @@ pub use waylane_core::directory::{RelayEntry, RelayEntryError};
 pub use waylane_core::endpoint::{
     AddRelayError, CloseChannelError, ConfigError, ConnectError, ConnectionQuality, Counters,
     DisconnectReason, OpenChannelError, Refusal, RelayLostReason, RelayRefusedReason, RelayStatus,
-    SendError, UnknownPeer, UnknownRelay,
+    SendError, SendRate, UnknownPeer, UnknownRelay,
 };
 pub use waylane_core::id::{RelayId, Reliability};
 pub use waylane_core::invite::InviteError;

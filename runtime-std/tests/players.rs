@@ -13,7 +13,7 @@ use std::time::Instant;
 use common::{Player, TestRelay, config, connect, connected_players, repeat, run, two_players};
 use waylane::{
     AcceptInviteError, Config, ConnectError, DisconnectReason, Event, InviteError, LinkEmulation,
-    MakeInviteError, NetworkManager, RelayLostReason, Reliability, RouteError, SendError,
+    MakeInviteError, NetworkManager, RelayLostReason, Reliability, RouteError, SendError, SendRate,
     StartError,
 };
 
@@ -322,6 +322,25 @@ fn a_bad_link_loses_nothing_that_is_reliable() {
     assert!(a.payloads(1).eq((0..200u32).map(|n| vec![n as u8; n as usize * 20])));
     let stats = a.net.stats(b_id).unwrap();
     assert!(stats.rtt_min >= Duration::from_millis(8), "four delays: {stats:?}");
+}
+
+#[test]
+fn the_rate_that_is_asked_for_is_the_rate_at_which_data_leaves() {
+    let relay = TestRelay::start(IpAddr::from([127, 0, 0, 1])).unwrap();
+    for rate in [
+        SendRate::Fixed { bytes_per_second: 200_000 },
+        SendRate::Adaptive { bytes_per_second_min: 0, bytes_per_second_max: 200_000 },
+    ] {
+        let mut a = Player::new(Config { rate, ..config(&relay) });
+        let mut b = Player::new(config(&relay));
+        run(&mut a, &mut b, |a, b| a.net.route().is_some() && b.net.route().is_some());
+        connect(&mut a, &mut b);
+        let start = Instant::now();
+        a.net.send_message(b.id(), 1, &[1; 100_000]).unwrap();
+        run(&mut a, &mut b, |_, b| !b.messages.is_empty());
+        let took = start.elapsed();
+        assert!(took > Duration::from_millis(450), "{rate:?}: {took:?}");
+    }
 }
 
 #[test]

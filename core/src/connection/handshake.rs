@@ -213,7 +213,7 @@ impl<C: Crypto> Peer<C> {
         } else {
             self.channels.reset_streams(&mut context.pools);
         }
-        self.recovery = Recovery::new(super::CONTROLLER);
+        self.recovery = Recovery::new(context.settings.controller);
         self.received = Received::new();
         self.window = PacketWindow::new();
         self.paths.clear();

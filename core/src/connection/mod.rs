@@ -21,8 +21,7 @@ use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
 use crate::noise::KeyPair;
 use crate::protection::PacketWindow;
 use crate::recovery::{
-    ControllerKind, MAX_ACK_DELAY, Outcome, PathIndex, RateBounds, Received, Recovery, SentPool,
-    Steered, TimeoutAction,
+    ControllerKind, MAX_ACK_DELAY, Outcome, PathIndex, Received, Recovery, SentPool, TimeoutAction,
 };
 use crate::route::Route;
 use crate::time::Instant;
@@ -142,6 +141,8 @@ pub(crate) struct Settings {
     pub(crate) parameters: HandshakeParameters,
     pub(crate) idle_timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    /// What every path of every connection begins with.
+    pub(crate) controller: ControllerKind,
 }
 
 /// The endpoint, as far as a connection needs it, for one call.
@@ -219,7 +220,7 @@ impl<C: Crypto> Default for Peer<C> {
             generation: 0,
             window: PacketWindow::new(),
             received: Received::new(),
-            recovery: Recovery::new(CONTROLLER),
+            recovery: Recovery::new(ControllerKind::NEW),
             paths: Paths::default(),
             mtu: PathMtu::new(PathIndex::default()),
             leaving: None,
@@ -247,6 +248,7 @@ impl<C: Crypto> Peer<C> {
         self.invite_secret = wanted.invite_secret;
         self.route = Some(wanted.route);
         self.instance = Instance(u32::from_le_bytes(instance));
+        self.recovery = Recovery::new(context.settings.controller);
         self.timers.set(Timer::Connect, context.now + context.settings.connect_timeout);
         self.timers.set(Timer::Handshake, context.now);
     }
@@ -651,7 +653,7 @@ impl<C: Crypto> Peer<C> {
                 self.timers.stop(Timer::LeavePath);
             }
             self.abandon_path(context, index);
-            self.recovery.reset_path(index, CONTROLLER);
+            self.recovery.reset_path(index, context.settings.controller);
         }
         index
     }
@@ -766,4 +768,3 @@ fn settle(
 const DISCONNECT_REPEATS: u8 = 2;
 const GOODBYE_PAUSE_MAX: Duration = Duration::from_millis(500);
 const PTO_UNKNOWN: Duration = Duration::from_millis(500);
-const CONTROLLER: ControllerKind = ControllerKind::Steered(Steered::new(RateBounds::NONE));

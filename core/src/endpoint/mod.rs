@@ -18,7 +18,7 @@ mod request;
 mod stats;
 mod transmit;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, SendRate};
 pub use counters::{Counters, Refusal};
 pub use deadlines::DeadlineSlot;
 pub use error::{
@@ -118,6 +118,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             },
             idle_timeout: config.idle_timeout,
             connect_timeout: config.connect_timeout,
+            controller: config.rate.controller(),
         };
         let mut endpoint = Self {
             memory: Memory::new(&config.limits, lender),

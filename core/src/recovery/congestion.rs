@@ -64,9 +64,14 @@ pub enum ControllerKind {
     Fixed(Fixed),
 }
 
+impl ControllerKind {
+    /// Steered, for a path of which nothing is known.
+    pub const NEW: Self = Self::Steered(Steered::new(RateBounds::NONE));
+}
+
 impl Default for ControllerKind {
     fn default() -> Self {
-        Self::Steered(Steered::new(RateBounds::NONE))
+        Self::NEW
     }
 }
 

@@ -25,7 +25,7 @@ pub use received::{
 };
 pub use rtt::{EndDelay, GRANULARITY, INITIAL_RTT, Rtt};
 pub use sent::{FrameList, Full, MAX_PATHS, PathIndex, SentFree, SentPacket, SentPool, SentSlot};
-pub use steered::{INITIAL_WINDOW, RateBounds, Steered};
+pub use steered::{INITIAL_WINDOW, RATE_MAX, RateBounds, Steered};
 
 use crate::id::PacketNumber;
 use crate::time::Instant;

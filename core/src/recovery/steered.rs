@@ -49,6 +49,11 @@ pub struct RateBounds {
 impl RateBounds {
     /// As the path allows.
     pub const NONE: Self = Self { min: 0, max: RATE_MAX };
+
+    const fn apply(self, rate: u64) -> u64 {
+        let rate = if rate < self.min { self.min } else { rate };
+        if rate > self.max { self.max } else { rate }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,7 +112,7 @@ impl Steered {
             stagnant: 0,
             plateau: 0,
             loss: 0,
-            rate: INITIAL_RATE,
+            rate: bounds.apply(INITIAL_RATE),
             window: INITIAL_WINDOW,
         }
     }
@@ -236,9 +241,9 @@ impl Steered {
                 rate.saturating_mul(gain) / 16
             }
         };
-        let least = (2 * STEP * 1_000_000 / round_trip.max(LEAST_OVER)).max(self.bounds.min);
-        self.rate = wanted.max(least).min(self.bounds.max).min(RATE_MAX);
-        self.window = self.content(rate.max(initial / 2), sample);
+        let least = 2 * STEP * 1_000_000 / round_trip.max(LEAST_OVER);
+        self.rate = self.bounds.apply(wanted.max(least)).min(RATE_MAX);
+        self.window = self.content(rate.max(initial / 2).max(self.bounds.min), sample);
     }
 
     /// What may be in flight: what the path holds at this rate, a queue, and what lies at the ends.
@@ -338,8 +343,8 @@ pub const INITIAL_WINDOW: u64 = 16 * STEP;
 /// Before the first round trip is measured, [`INITIAL_WINDOW`] leaves within 25 ms.
 const INITIAL_RATE: u64 = INITIAL_WINDOW * 40;
 
-/// 10 Gbit/s.
-const RATE_MAX: u64 = 1_250_000_000;
+/// 10 Gbit/s, in bytes per second.
+pub const RATE_MAX: u64 = 1_250_000_000;
 const WINDOW_MAX: u64 = 64 << 20;
 
 /// Two packets leave in a round trip, but in no less than this, µs.

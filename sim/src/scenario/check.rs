@@ -24,6 +24,8 @@ impl Scenario {
             self.check_relay(&format!("player {n}"), player.home)?;
             let hz = player.hz.unwrap_or(60);
             ensure((1..=1000).contains(&hz), || format!("player {n}: hz is 1 to 1000"))?;
+            let fits = player.config().check();
+            fits.map_err(|why| ScenarioError(format!("player {n}: {why}")))?;
         }
         for (n, leg) in self.leg.iter().enumerate() {
             let what = format!("leg {n}");

@@ -31,6 +31,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use waylane_core::endpoint::{Config, SendRate};
 
 pub use fault::{FaultKind, FaultSpec};
 pub use link::{LinkSpec, WaySpec};
@@ -87,6 +88,28 @@ pub struct PlayerSpec {
     /// After what silence a NAT in front of it forgets its address; never if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nat: Option<Span>,
+    /// It sends at least so fast, whatever the path seems to carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_min: Option<Rate>,
+    /// It never sends faster; the same as `rate_min` for always as fast as this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_max: Option<Rate>,
+}
+
+impl PlayerSpec {
+    /// The configuration of its endpoint.
+    fn config(&self) -> Config {
+        let bytes = |rate: Rate| rate.0 / 8;
+        let min = self.rate_min.map_or(0, bytes);
+        let max = self.rate_max.map_or(SendRate::RATE_MAX, bytes);
+        let mut config = Config::default();
+        config.rate = if min == max {
+            SendRate::Fixed { bytes_per_second: min }
+        } else {
+            SendRate::Adaptive { bytes_per_second_min: min, bytes_per_second_max: max }
+        };
+        config
+    }
 }
 
 /// A leg that differs from the others.
@@ -206,7 +229,7 @@ mod tests {
             seed = 7
             duration = "10s"
             link = { delay = "10ms", loss = 2.5, burst_loss = 1, burst_length = 4, rate = "2M", queue = "64kB" }
-            player = [{}, { home = 1, ipv6 = true, hz = 60, nat = "30s" }]
+            player = [{}, { home = 1, ipv6 = true, hz = 60, nat = "30s", rate_min = "100k", rate_max = "2M" }]
             relays = 2
             [[leg]]
             player = 0
@@ -259,5 +282,11 @@ mod tests {
             assert!(why.contains(word), "{more}: {why}");
         }
         assert!(refused("player = [{}, {}]").contains("duration"));
+        for (player, word) in
+            [("rate_max = \"1k\"", "10000 to"), ("rate_min = \"2M\", rate_max = \"1M\"", "above")]
+        {
+            let why = refused(&format!("duration = \"1s\"\nplayer = [{{}}, {{ {player} }}]"));
+            assert!(why.contains("player 1") && why.contains(word), "{player}: {why}");
+        }
     }
 }

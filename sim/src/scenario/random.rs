@@ -96,6 +96,7 @@ fn player(random: &mut Random, relays: usize) -> PlayerSpec {
         ipv6: random.chance(0.5),
         hz: hz[random.below(hz.len() as u64) as usize],
         nat: random.chance(0.15).then(|| Span::from_millis(2000 + random.below(20_000))),
+        ..PlayerSpec::default()
     }
 }
 

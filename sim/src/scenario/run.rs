@@ -79,7 +79,8 @@ impl<'a> Running<'a> {
             let mut directory = relays.clone();
             directory.rotate_left(player.home);
             let family = if player.ipv6 { Family::V6 } else { Family::V4 };
-            let setup = PlayerSetup { family, ..PlayerSetup::new(&directory) };
+            let setup =
+                PlayerSetup { family, config: player.config(), ..PlayerSetup::new(&directory) };
             running.world.add_player(setup);
             running.world.set_nat(PlayerNo(n), player.nat.map(|nat| nat.0));
         }
