@@ -36,6 +36,8 @@ pub(crate) struct Memory<C: Crypto, L: Lender> {
     peer_index: L::Slice<IndexSlot>,
     deadlines: L::Slice<DeadlineSlot>,
     relays: L::Slice<RelaySlot<C>>,
+    /// How many relays the directory has: they fill `relays` from the front, and none is taken out.
+    relays_added: usize,
     requests: L::Slice<RequestSlot>,
     channels: L::Slice<ChannelSlot>,
     send_blocks: L::Slice<Block>,
@@ -49,6 +51,7 @@ pub(crate) struct Lent<'a, C: Crypto> {
     pub(crate) peers: &'a mut [Peer<C>],
     pub(crate) peer_index: &'a mut [IndexSlot],
     pub(crate) deadlines: &'a mut [DeadlineSlot],
+    /// Those of the directory.
     pub(crate) relays: &'a mut [RelaySlot<C>],
     pub(crate) requests: &'a mut [RequestSlot],
     pub(crate) channels: &'a mut [ChannelSlot],
@@ -67,6 +70,7 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
             peer_index: lender.lend(index_len(peers), IndexSlot::default),
             deadlines: lender.lend(peers, DeadlineSlot::default),
             relays: lender.lend(usize::from(limits.relays), RelaySlot::default),
+            relays_added: 0,
             requests: lender.lend(usize::from(limits.requests), RequestSlot::default),
             channels: lender.lend(channels.slots_total() as usize, ChannelSlot::default),
             send_blocks: lender.lend(channels.send_blocks_total() as usize, Block::default),
@@ -81,7 +85,7 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
             peers: self.peers.as_mut(),
             peer_index: self.peer_index.as_mut(),
             deadlines: self.deadlines.as_mut(),
-            relays: self.relays.as_mut(),
+            relays: self.relays.as_mut().get_mut(..self.relays_added).unwrap_or_default(),
             requests: self.requests.as_mut(),
             channels: self.channels.as_mut(),
             send_blocks: self.send_blocks.as_mut(),
@@ -111,7 +115,16 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
         self.nodes.as_ref()
     }
 
+    /// The relays of the directory.
     pub(crate) fn relays(&self) -> &[RelaySlot<C>] {
-        self.relays.as_ref()
+        self.relays.as_ref().get(..self.relays_added).unwrap_or_default()
+    }
+
+    /// One more relay, and its place; `None` if the directory is full.
+    pub(crate) fn add_relay(&mut self) -> Option<(usize, &mut RelaySlot<C>)> {
+        let place = self.relays_added;
+        let slot = self.relays.as_mut().get_mut(place)?;
+        self.relays_added += 1;
+        Some((place, slot))
     }
 }

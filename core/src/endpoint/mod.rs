@@ -158,13 +158,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             return Err(AddRelayError::NoAddress);
         }
         let id = RelayId::from_key_hash(&C::sha256(&[&entry.public_key().0]));
-        let parts = self.parts();
-        if parts.context.relay(id).is_some() {
+        if self.parts().context.relay(id).is_some() {
             return Ok(());
         }
-        let slots = parts.context.relays;
-        let place = slots.iter().position(|slot| slot.id().is_none()).ok_or(AddRelayError::Full)?;
-        slots[place].place(id, entry.clone());
+        let (place, slot) = self.memory.add_relay().ok_or(AddRelayError::Full)?;
+        slot.place(id, entry.clone());
         if self.state.home.relay.is_none() {
             self.prefer_home(RelayIndex(place as u8));
         }
