@@ -120,6 +120,10 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
         self.relays.as_ref().get(..self.relays_added).unwrap_or_default()
     }
 
+    pub(crate) fn relays_mut(&mut self) -> &mut [RelaySlot<C>] {
+        self.relays.as_mut().get_mut(..self.relays_added).unwrap_or_default()
+    }
+
     /// One more relay, and its place; `None` if the directory is full.
     pub(crate) fn add_relay(&mut self) -> Option<(usize, &mut RelaySlot<C>)> {
         let place = self.relays_added;

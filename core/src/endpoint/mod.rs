@@ -83,6 +83,8 @@ struct State<C> {
     epoch: Epoch,
     /// The application has not yet been told of `route`.
     route_news: bool,
+    /// The application has perhaps not been told of every request.
+    request_news: bool,
     home: Home,
     /// Strangers with this secret are heard.
     accept_requests: Option<InviteSecret>,
@@ -140,6 +142,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 route: None,
                 epoch: Epoch::default(),
                 route_news: false,
+                request_news: false,
                 home: Home::default(),
                 accept_requests: None,
                 left: heapless::Deque::new(),

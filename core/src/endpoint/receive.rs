@@ -202,6 +202,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             told: false,
             datagram,
         });
+        self.state.request_news = true;
         Ok(())
     }
 

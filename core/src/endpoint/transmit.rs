@@ -162,17 +162,23 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         {
             return Some(Event::RouteUpdate { route: route.clone() });
         }
+        if self.state.request_news { self.poll_request_event() } else { None }
+    }
+
+    fn poll_request_event(&mut self) -> Option<Event<'static>> {
         let parts = self.parts();
         let now = parts.context.now;
-        parts
+        let held = parts
             .requests
             .iter_mut()
             .filter_map(|request| request.held.as_mut())
-            .find(|held| !held.told && held.expires > now)
-            .map(|held| {
-                held.told = true;
-                Event::PeerRequest { peer: held.id, route: held.route.clone() }
-            })
+            .find(|held| !held.told && held.expires > now);
+        let event = held.map(|held| {
+            held.told = true;
+            Event::PeerRequest { peer: held.id, route: held.route.clone() }
+        });
+        self.state.request_news = event.is_some();
+        event
     }
 
     fn poll_relay_event(&mut self) -> Option<Event<'static>> {
@@ -199,6 +205,10 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     fn transmit_hop(&mut self, out: &mut [u8]) -> Option<Transmit> {
+        let now = self.state.now;
+        if !self.memory.relays().iter().any(|slot| slot.wants_transmit(now)) {
+            return None;
+        }
         let parts = self.parts();
         let context = parts.context;
         let mut hop = HopContext { crypto: context.crypto, identity: context.identity };
@@ -210,7 +220,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     /// The last word to a relay, when nothing else is to be sent through it.
     fn transmit_unbind(&mut self, out: &mut [u8]) -> Option<Transmit> {
-        self.parts().context.relays.iter_mut().find_map(|slot| {
+        self.memory.relays_mut().iter_mut().find_map(|slot| {
             let len = slot.poll_unbind(out)?;
             Some(Transmit { to: slot.address()?, len, segment_size: None })
         })

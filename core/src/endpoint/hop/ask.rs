@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{ATTEMPT_TRIES, HopContext, RelaySlot, Step, Ticket, hop_suite};
+use super::{ATTEMPT_TRIES, Bound, HopContext, RelaySlot, Step, Ticket, hop_suite};
 use crate::connection::backoff;
 use crate::crypto::{Crypto, Suite, TAG_LEN};
 use crate::id::PublicKey;
@@ -11,6 +11,13 @@ use crate::time::Instant;
 use crate::wire::hop::{self, Bind, BindPayload, Control, ControlMessage, Cookie, Hello, Resume};
 
 impl<C: Crypto> RelaySlot<C> {
+    /// Whether [`poll_transmit`](Self::poll_transmit) has something to write.
+    pub(crate) fn wants_transmit(&self, now: Instant) -> bool {
+        let asks = self.attempt.as_ref().is_some_and(|attempt| attempt.next_at <= now);
+        let bound = |bound: &Bound<C>| !bound.unbind && bound.keep_alive_at <= now;
+        asks || self.bound.as_ref().is_some_and(bound)
+    }
+
     /// Writes the next datagram of the hop, if one is due.
     pub(crate) fn poll_transmit(
         &mut self,
