@@ -153,10 +153,16 @@ impl Config {
         self.core(0).check().map_err(ConfigError::Limits)
     }
 
+    /// How much the relay holds.
+    #[must_use]
+    pub const fn limits(&self) -> RelayLimits {
+        RelayLimits { sessions: self.sessions, pending: self.pending }
+    }
+
     /// The part that the sessions' owner needs.
     pub(crate) fn core(&self, unix_seconds_at_start: u64) -> RelayConfig {
         RelayConfig {
-            limits: RelayLimits { sessions: self.sessions, pending: self.pending },
+            limits: self.limits(),
             budget: Budget {
                 packets_per_second: self.packets_per_second,
                 bytes_per_second: self.bytes_per_second,

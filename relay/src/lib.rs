@@ -10,20 +10,28 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
-//! [`Worker`] is the loop's one turn over any [`Io`]: receive a batch, read the clock once, ask the
-//! forwarder about each datagram, hand control datagrams to their owner, send. [`io::Udp`] is the
-//! portable back end.
+//! A [`Worker`] does one thing over any [`Io`]: receive a batch, read the clock once, ask the
+//! forwarder about each datagram, group what goes on by destination, send. Control datagrams wait
+//! in a bounded queue for the [`Owner`] of the sessions, on a thread of its own, which answers by
+//! itself. [`io::Udp`] is the portable back end.
 #![forbid(unsafe_code)]
 
 mod config;
 mod counters;
+mod group;
 pub mod io;
 pub mod key_file;
+mod owner;
+mod queue;
 mod relay;
+mod tables;
 mod worker;
 
 pub use config::{Config, ConfigError, Mode};
-pub use counters::RelayCounters;
+pub use counters::{RelayCounters, WorkerCounters};
+pub use group::runs;
 pub use io::Io;
-pub use relay::{Relay, RelayHandle, StartError};
+pub use owner::{Owner, OwnerCounters};
+pub use relay::{BackEnd, Relay, RelayHandle, StartError};
+pub use tables::SharedTables;
 pub use worker::Worker;

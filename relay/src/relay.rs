@@ -1,4 +1,4 @@
-//! A whole relay: key, sockets, worker, clock.
+//! A whole relay: key, sockets, threads, clock.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use waylane_core::directory::{RelayEntry, RelayEntryError};
@@ -14,26 +15,55 @@ use waylane_core::time::Instant;
 use waylane_crypto::ring::Ring;
 
 use crate::config::{Config, ConfigError, Mode};
-use crate::counters::RelayCounters;
-use crate::io::{BindError, Udp};
+use crate::counters::{Published, RelayCounters};
+use crate::io::{BindError, Io, Sockets, Udp, Waker, open};
 use crate::key_file::{self, KeyFileError};
+use crate::owner::{Owner, OwnerCounters};
+use crate::tables::SharedTables;
 use crate::worker::Worker;
 
-/// A relay over UDP sockets, in one thread.
+/// A relay: the owner of its sessions, and workers that forward, each in a thread of its own.
 pub struct Relay {
-    worker: Worker<Udp, Ring>,
+    owner: Owner<Ring>,
+    workers: Vec<Worker<Box<dyn Io + Send>>>,
+    on_thread: fn(usize),
     entry: RelayEntry,
+    local: Vec<SocketAddr>,
     shared: Arc<Shared>,
     clock: Clock,
 }
 
+/// What a relay stands on.
+pub struct BackEnd {
+    /// One for each worker, all bound to the same addresses.
+    pub workers: Vec<Box<dyn Io + Send>>,
+    /// Run with each worker's number, on its thread, before it starts.
+    pub on_thread: fn(usize),
+    /// By what the owner of the sessions sends.
+    pub outlet: Sockets,
+    /// Of the sizes that [`Config::limits`] tells.
+    pub tables: SharedTables,
+}
+
 impl Relay {
-    /// Checks the settings, finds the key, binds the sockets. Clients can send from now on; what
-    /// they send waits until [`run`](Self::run).
+    /// A relay over the portable back end, with one worker. Checks the settings, finds the key,
+    /// binds the sockets: clients can send from now on, and what they send waits until
+    /// [`run`](Self::run).
     ///
     /// # Errors
     /// [`StartError`].
     pub fn bind(config: &Config) -> Result<Self, StartError> {
+        Self::over(config, BackEnd::portable)
+    }
+
+    /// As [`bind`](Self::bind), over what `back_end` makes of the settings once they are checked.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn over(
+        config: &Config,
+        back_end: impl FnOnce(&Config) -> Result<BackEnd, BindError>,
+    ) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let mut crypto = Ring::new();
         let key = match &config.key_file {
@@ -42,27 +72,36 @@ impl Relay {
             ),
             None => KeyPair::generate(&mut crypto),
         };
-        let io =
-            Udp::bind(&config.listen, config.socket_buffer as usize).map_err(StartError::Bind)?;
-        let reached =
-            if config.announce.is_empty() { io.local_addresses() } else { &config.announce };
+        let BackEnd { workers, on_thread, outlet, tables } =
+            back_end(config).map_err(StartError::Bind)?;
+        let local = outlet.local_addresses();
+        let reached = if config.announce.is_empty() { &local } else { &config.announce };
         let entry =
             RelayEntry::new(*key.public(), reached, &config.region).map_err(StartError::Entry)?;
         let clock = Clock::start();
         let core = config.core(clock.unix_seconds);
-        let worker = Worker::new(clock.now(), &core, key.secret().clone(), crypto, io)
+        let (secret, outlet) = (key.secret().clone(), Box::new(outlet));
+        let owner = Owner::new(clock.now(), &core, secret, crypto, tables, outlet)
             .map_err(|error| StartError::Config(ConfigError::Limits(error)))?;
+        let workers: Vec<_> = workers.into_iter().map(|io| Worker::new(&owner, io)).collect();
         match config.mode {
             Mode::Dev => tracing::warn!("open to everybody on this machine: for development only"),
             Mode::Open => tracing::info!("open to everybody who reaches it"),
         }
-        Ok(Self { worker, entry, shared: Arc::default(), clock })
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            drain: Mutex::default(),
+            owner: Mutex::default(),
+            workers: workers.iter().map(Worker::published).collect(),
+            waker: owner.waker(),
+        });
+        Ok(Self { owner, workers, on_thread, entry, local, shared, clock })
     }
 
     /// The addresses it listens on, with the ports the system chose.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        self.worker.io().local_addresses()
+        &self.local
     }
 
     /// What to put into players' directories.
@@ -80,32 +119,54 @@ impl Relay {
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> RelayCounters {
-        self.worker.counters()
+        self.shared.publish(self.owner.counters());
+        self.shared.counters()
     }
 
-    /// Relays until a handle stops it, or until it has drained. It can be run again.
+    /// Relays until a handle stops it, or until it has drained: the owner of the sessions on this
+    /// thread, each worker on one of its own. It can be run again.
     ///
     /// # Errors
-    /// The sockets', when they can receive no more.
+    /// The sockets', when they can receive no more, or the system's, when it has no more threads.
     pub fn run(&mut self) -> io::Result<()> {
+        let halt = AtomicBool::new(false);
+        let wakers: Vec<Waker> = self.workers.iter().map(Worker::waker).collect();
+        let team = Team { halt: &halt, shared: &self.shared, clock: self.clock };
+        let (workers, owner) = (&mut self.workers, &mut self.owner);
+        let result = thread::scope(|scope| {
+            let threads: Vec<_> = (workers.iter_mut().enumerate())
+                .map(|(number, worker)| team.spawn(scope, number, worker, self.on_thread))
+                .collect();
+            if threads.iter().all(Result::is_ok) {
+                team.own(owner);
+            }
+            halt.store(true, Ordering::Relaxed);
+            wakers.iter().for_each(Waker::wake);
+            // Every thread is waited for, whatever another one says.
+            let ended: Vec<_> = threads.into_iter().map(|thread| ended(thread?)).collect();
+            ended.into_iter().collect()
+        });
+        self.shared.stop.store(false, Ordering::Relaxed);
+        // What the workers handed over last is answered too, so that the counters add up.
         let clock = self.clock;
-        let mut end = Instant::FAR;
-        while !self.shared.stop.swap(false, Ordering::Relaxed) {
-            let now = clock.now();
-            if now >= end {
-                tracing::info!("drained");
-                return Ok(());
-            }
-            if let Some(left) = self.shared.take_drain() {
-                tracing::info!(seconds = left.as_secs(), "draining");
-                self.worker.drain(now, left);
-                end = now + left;
-            }
-            let wait = self.worker.deadline().min(end).since(now).min(WAIT_MAX);
-            self.worker.turn(wait, || clock.now())?;
-            self.shared.publish(self.worker.counters());
-        }
-        Ok(())
+        while self.owner.turn(Duration::ZERO, || clock.now()) > 0 {}
+        self.shared.publish(self.owner.counters());
+        result
+    }
+}
+
+impl BackEnd {
+    /// One worker by the portable back end, tables on the heap.
+    ///
+    /// # Errors
+    /// The address that could not be bound, and why.
+    pub fn portable(config: &Config) -> Result<Self, BindError> {
+        let sockets = open(&config.listen, config.socket_buffer as usize, |_, _| Ok(()))?;
+        let fail = |error| BindError::of(&config.listen, error);
+        let outlet = Sockets::beside(&sockets).map_err(fail)?;
+        let workers: Vec<Box<dyn Io + Send>> = vec![Box::new(Udp::new(sockets).map_err(fail)?)];
+        let tables = SharedTables::on_heap(config.limits());
+        Ok(Self { workers, on_thread: |_| (), outlet, tables })
     }
 }
 
@@ -116,20 +177,21 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
-    /// Makes [`Relay::run`] return within a tenth of a second.
+    /// Makes [`Relay::run`] return soon.
     pub fn stop(&self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.stop();
     }
 
     /// Tells every peer that the relay stops in `left`, takes no new ones, and then stops.
     pub fn drain(&self, left: Duration) {
         *self.shared.drain.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+        self.shared.waker.wake();
     }
 
-    /// What happened so far, as of the relay's latest turn.
+    /// What happened so far, as of the relay's latest turns.
     #[must_use]
     pub fn counters(&self) -> RelayCounters {
-        *self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.counters()
     }
 }
 
@@ -160,21 +222,102 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
+/// What the threads of a running relay have in common.
+#[derive(Clone, Copy)]
+struct Team<'r> {
+    halt: &'r AtomicBool,
+    shared: &'r Shared,
+    clock: Clock,
+}
+
+impl<'r> Team<'r> {
+    fn spawn<'scope, I: Io + Send>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        number: usize,
+        worker: &'scope mut Worker<I>,
+        on_thread: fn(usize),
+    ) -> io::Result<ScopedJoinHandle<'scope, io::Result<()>>>
+    where
+        'r: 'scope,
+    {
+        let work = move || {
+            // However this worker ends, the others do not go on without it.
+            let _ends = EndsAll(self.shared);
+            on_thread(number);
+            worker.start()?;
+            while !self.halt.load(Ordering::Relaxed) {
+                worker.turn(IDLE, || self.clock.now())?;
+            }
+            Ok(())
+        };
+        thread::Builder::new().name(format!("waylane-{number}")).spawn_scoped(scope, work)
+    }
+
+    fn own(self, owner: &mut Owner<Ring>) {
+        let mut end = Instant::FAR;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let now = self.clock.now();
+            if now >= end {
+                tracing::info!("drained");
+                return;
+            }
+            if let Some(left) = self.shared.take_drain() {
+                tracing::info!(seconds = left.as_secs(), "draining");
+                owner.drain(now, left);
+                end = now + left;
+            }
+            let wait = owner.deadline().min(end).since(now).min(IDLE);
+            owner.turn(wait, || self.clock.now());
+            self.shared.publish(owner.counters());
+        }
+    }
+}
+
+fn ended(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// What the handles and the running relay share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
     drain: Mutex<Option<Duration>>,
-    counters: Mutex<RelayCounters>,
+    owner: Mutex<OwnerCounters>,
+    workers: Vec<Arc<Published>>,
+    waker: Waker,
 }
 
 impl Shared {
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
     fn take_drain(&self) -> Option<Duration> {
         self.drain.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn publish(&self, counters: RelayCounters) {
-        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    fn publish(&self, counters: OwnerCounters) {
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+
+    fn counters(&self) -> RelayCounters {
+        // What the owner has answered was received before.
+        let owner = *self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = RelayCounters { owner, ..RelayCounters::default() };
+        for worker in &self.workers {
+            counters.workers.add(&worker.load());
+        }
+        counters
+    }
+}
+
+struct EndsAll<'r>(&'r Shared);
+
+impl Drop for EndsAll<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -196,5 +339,5 @@ impl Clock {
     }
 }
 
-/// How soon a stop is noticed when nothing comes.
-const WAIT_MAX: Duration = Duration::from_millis(100);
+/// How long a thread waits when nothing is due: a stop wakes it.
+const IDLE: Duration = Duration::from_secs(1);

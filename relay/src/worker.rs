@@ -1,150 +1,125 @@
-//! One turn of the relay's loop, over any [`Io`].
+//! One turn of a worker's loop, over any [`Io`].
 
 use core::time::Duration;
 use std::io;
+use std::sync::Arc;
 
-use waylane_core::crypto::{Crypto, Secret};
-use waylane_core::relay::{
-    Control, Counters, HotEntry, IndexBucket, Pending, REPLY_MAX, RelayConfig, RelayConfigError,
-    RelayMemory, Session, Verdict,
-};
+use waylane_core::crypto::Crypto;
+use waylane_core::relay::{Forwarder, Forwarding, Verdict};
 use waylane_core::time::Instant;
 
-use crate::counters::RelayCounters;
-use crate::io::{Batch, Io, Outgoing};
+use crate::counters::{Published, WorkerCounters};
+use crate::group::Grouping;
+use crate::io::{Io, Outgoing, Sent, Waker};
+use crate::owner::Owner;
+use crate::queue::ToOwner;
+use crate::tables::SharedTables;
 
-/// A relay over `I`: the sessions' owner and one forwarder, in one thread.
-pub struct Worker<I, C: Crypto> {
+/// Forwards what comes by one back end, and hands the rest to the owner of the sessions.
+pub struct Worker<I> {
     io: I,
-    control: Control<C, Memory>,
-    batch: Batch,
-    outgoing: Vec<Outgoing>,
-    counters: Counters,
-    received: u64,
-    send_failed: u64,
+    tables: SharedTables,
+    forwarding: Forwarding,
+    to_owner: ToOwner,
+    grouping: Grouping,
+    counters: WorkerCounters,
+    published: Arc<Published>,
 }
 
-type Memory = RelayMemory<Box<[HotEntry]>, Box<[IndexBucket]>, Box<[Session]>, Box<[Pending]>>;
-
-impl<I: Io, C: Crypto> Worker<I, C> {
-    /// A worker with all its memory, for a relay whose static key is `secret`.
-    ///
-    /// # Errors
-    /// What is wrong with `config`.
-    pub fn new(
-        now: Instant,
-        config: &RelayConfig,
-        secret: Secret,
-        crypto: C,
-        io: I,
-    ) -> Result<Self, RelayConfigError> {
-        config.check()?;
-        let limits = config.limits;
-        let memory = Memory {
-            hot: (0..limits.sessions).map(|_| HotEntry::new()).collect(),
-            index: (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect(),
-            sessions: (0..limits.sessions).map(|_| Session::new()).collect(),
-            pending: (0..limits.pending).map(|_| Pending::new()).collect(),
-        };
-        Ok(Self {
+impl<I: Io> Worker<I> {
+    /// A worker for the sessions of `owner`.
+    pub fn new<C: Crypto>(owner: &Owner<C>, io: I) -> Self {
+        let parts = owner.worker_parts();
+        Self {
             io,
-            control: Control::new(now, config, secret, crypto, memory)?,
-            batch: Batch::new(BATCH),
-            outgoing: Vec::with_capacity(BATCH),
-            counters: Counters::default(),
-            received: 0,
-            send_failed: 0,
-        })
+            tables: parts.tables,
+            forwarding: parts.forwarding,
+            to_owner: parts.to_owner,
+            grouping: Grouping::new(CHUNK),
+            counters: WorkerCounters::default(),
+            published: Arc::default(),
+        }
     }
 
-    /// Receives a batch, waiting at most `wait`, and does all it asks for and all that is due.
-    /// `clock` is read once, after the wait.
+    /// Makes ready to be used on this thread.
+    ///
+    /// # Errors
+    /// The back end's.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.io.start()
+    }
+
+    /// Receives a batch, waiting at most `wait`, and does all it asks for. `clock` is read once,
+    /// after the wait.
     ///
     /// # Errors
     /// The back end's, when it can receive no more.
     pub fn turn(&mut self, wait: Duration, clock: impl FnOnce() -> Instant) -> io::Result<()> {
-        self.batch.clear();
-        self.io.receive(wait, &mut self.batch)?;
-        let now = clock();
-        self.received += self.batch.len() as u64;
-        for index in 0..self.batch.len() {
-            self.decide(now, index);
+        let count = self.io.receive(wait)?;
+        if count == 0 {
+            return Ok(());
         }
-        self.send();
-        self.control.handle_timeout(now);
-        while self.speak(now) {}
+        let now = clock();
+        self.counters.received += count as u64;
+        let mut first = 0;
+        while first < count {
+            let end = count.min(first + CHUNK);
+            self.forward(now, first, end);
+            first = end;
+        }
+        self.published.store(&self.counters);
         Ok(())
-    }
-
-    /// When a turn is due at the latest.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.control.poll_timeout()
-    }
-
-    /// Tells every peer that the relay stops in `left`, and takes no new ones.
-    pub fn drain(&mut self, now: Instant, left: Duration) {
-        self.control.drain(now, left);
     }
 
     /// What happened so far.
     #[must_use]
-    pub fn counters(&self) -> RelayCounters {
-        RelayCounters {
-            received: self.received,
-            forward: self.counters,
-            control: self.control.counters(),
-            send_failed: self.send_failed,
-        }
+    pub const fn counters(&self) -> &WorkerCounters {
+        &self.counters
     }
 
-    /// The back end.
-    pub const fn io(&self) -> &I {
-        &self.io
+    /// Where its counters can be read from other threads, as of the latest turn.
+    pub(crate) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
     }
 
-    fn decide(&mut self, now: Instant, index: usize) {
-        let Some((from, bytes)) = self.batch.datagram_mut(index) else { return };
-        let verdict = self.control.forwarder().forward(now, from, bytes);
-        self.counters.count(verdict, bytes.len());
-        match verdict {
-            Verdict::Forward { to } => {
-                self.outgoing.push(Outgoing { buffer: index, len: bytes.len(), to });
-            }
-            Verdict::Control | Verdict::Unbound => {
-                let mut out = [0; REPLY_MAX];
-                if let Some(reply) = self.control.handle(now, from, bytes, &mut out) {
-                    // A reply is never longer than what it answers, so it fits in its place.
-                    bytes[..reply.len].copy_from_slice(&out[..reply.len]);
-                    self.outgoing.push(Outgoing { buffer: index, len: reply.len, to: reply.to });
+    /// Ends its wait from another thread.
+    pub(crate) fn waker(&self) -> Waker {
+        self.io.waker()
+    }
+
+    fn forward(&mut self, now: Instant, first: usize, end: usize) {
+        let forwarder = Forwarder::new(self.tables.tables(), self.forwarding);
+        for index in first..end {
+            if let Some((from, bytes)) = self.io.datagram(index) {
+                for place in forwarder.places(from, bytes) {
+                    self.io.prefetch(place);
                 }
             }
-            Verdict::Drop(_) => {}
         }
-    }
-
-    /// Sends a batch of what nobody asked for; `false` when there is no more.
-    fn speak(&mut self, now: Instant) -> bool {
-        let mut out = [0; REPLY_MAX];
-        for buffer in 0..self.batch.capacity() {
-            let Some(reply) = self.control.poll_transmit(now, &mut out) else { break };
-            if let Some(space) = self.batch.buffer_mut(buffer) {
-                space[..reply.len].copy_from_slice(&out[..reply.len]);
-                self.outgoing.push(Outgoing { buffer, len: reply.len, to: reply.to });
+        for index in first..end {
+            let Some((from, bytes)) = self.io.datagram(index) else { continue };
+            let verdict = forwarder.forward(now, from, bytes);
+            match verdict {
+                Verdict::Forward { to } => {
+                    let outgoing = Outgoing { index, len: bytes.len(), to };
+                    self.grouping.push(from, outgoing);
+                }
+                Verdict::Control => self.counters.hand_over(self.to_owner.control(from, bytes)),
+                Verdict::Unbound => {
+                    self.counters.forward.count(verdict, bytes.len());
+                    self.to_owner.stranger(from, bytes);
+                }
+                Verdict::Drop(_) => self.counters.forward.count(verdict, bytes.len()),
             }
         }
-        let more = !self.outgoing.is_empty();
-        self.send();
-        more
-    }
-
-    fn send(&mut self) {
-        if !self.outgoing.is_empty() {
-            self.send_failed += self.io.send(&self.batch, &self.outgoing) as u64;
-            self.outgoing.clear();
+        let outgoing = self.grouping.take();
+        if !outgoing.is_empty() {
+            let mut sent = Sent::default();
+            self.io.send(outgoing, &mut sent);
+            self.counters.add_sent(&sent);
         }
     }
 }
 
-/// Datagrams taken in one turn.
-const BATCH: usize = 64;
+/// Datagrams grouped together: more find more neighbours, fewer leave sooner.
+const CHUNK: usize = 256;

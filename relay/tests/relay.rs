@@ -30,7 +30,7 @@ fn two_sockets_exchange_a_datagram() {
         assert_eq!(a.receive(), Some(datagram));
 
         let counters = relay.stop().counters();
-        assert_eq!(counters.forward.forwarded, 2);
+        assert_eq!(counters.forwarded(), 2);
         assert_eq!(counters.drops().map(|(_, count)| count).sum::<u64>(), 0);
     }
 }

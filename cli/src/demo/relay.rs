@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<(), String> {
 
 fn report(counters: &RelayCounters) -> Report {
     let dropped = counters.drops().map(|(reason, count)| (reason.to_owned(), count));
-    Report { forwarded: counters.forward.forwarded, dropped: dropped.collect() }
+    Report { forwarded: counters.forwarded(), dropped: dropped.collect() }
 }
 
 const PROGRESS: Duration = Duration::from_millis(200);

@@ -61,6 +61,23 @@ impl<'m> Forwarder<'m> {
         }
     }
 
+    /// The table lines that [`forward`](Self::forward) will read for a datagram, as far as they are
+    /// known without reading any: to be fetched while others are looked at.
+    pub fn places(
+        &self,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> impl Iterator<Item = *const u8> + use<'m> {
+        let destination = match *bytes {
+            [kind, slot0, slot1, slot2, ..] if kind >= FIRST_FORWARDED => {
+                let slot = u32::from_le_bytes([slot0, slot1, slot2, 0]);
+                self.hot.get(slot as usize).map(|entry| core::ptr::from_ref(entry).cast())
+            }
+            _ => None,
+        };
+        self.index.lines(Address::from(from)).chain(destination)
+    }
+
     fn destination(&self, id: SessionId) -> Option<SocketAddr> {
         let (tag, address) = self.hot.get(id.slot() as usize)?.live()?;
         if tag == id.tag() { address.to_socket_addr() } else { None }

@@ -57,7 +57,12 @@ pub(crate) struct AddressIndex<'m> {
     pub(crate) key: HashKey,
 }
 
-impl AddressIndex<'_> {
+impl<'m> AddressIndex<'m> {
+    /// The lines in which `address` may stand.
+    pub(crate) fn lines(&self, address: Address) -> impl Iterator<Item = *const u8> + use<'m> {
+        self.place(address).buckets(self.buckets).map(|bucket| core::ptr::from_ref(bucket).cast())
+    }
+
     /// The slot of the live session at `address`, verified against its hot entry.
     pub(crate) fn find<'h>(
         &self,

@@ -1,4 +1,4 @@
-//! The buffers of one turn.
+//! Buffers for back ends that are handed datagrams one by one.
 
 use core::net::SocketAddr;
 
@@ -6,17 +6,6 @@ use core::net::SocketAddr;
 pub struct Batch {
     buffers: Vec<[u8; BUFFER_LEN]>,
     received: Vec<Received>,
-}
-
-/// One datagram to send: the front of one of the batch's buffers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outgoing {
-    /// Which buffer.
-    pub buffer: usize,
-    /// How much of it.
-    pub len: usize,
-    /// Where to.
-    pub to: SocketAddr,
 }
 
 #[derive(Clone, Copy)]
@@ -50,18 +39,6 @@ impl Batch {
         self.received.is_empty()
     }
 
-    /// Whether there is no room for another.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.received.len() == self.buffers.len()
-    }
-
-    /// How many datagrams there is room for.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.buffers.len()
-    }
-
     /// The next free buffer; `None` if all are taken.
     pub fn space(&mut self) -> Option<&mut [u8; BUFFER_LEN]> {
         self.buffers.get_mut(self.received.len())
@@ -69,26 +46,15 @@ impl Batch {
 
     /// Counts the next free buffer as a datagram of `len` bytes that came from `from`.
     pub fn push(&mut self, from: SocketAddr, len: usize) {
-        debug_assert!(!self.is_full());
+        debug_assert!(self.received.len() < self.buffers.len());
         self.received.push(Received { from, len: len.min(BUFFER_LEN) });
     }
 
     /// A received datagram and where it came from.
-    pub fn datagram_mut(&mut self, index: usize) -> Option<(SocketAddr, &mut [u8])> {
-        let received = self.received.get(index)?;
-        Some((received.from, self.buffers.get_mut(index)?.get_mut(..received.len)?))
-    }
-
-    /// A buffer, whatever is in it.
-    pub fn buffer_mut(&mut self, index: usize) -> Option<&mut [u8; BUFFER_LEN]> {
-        self.buffers.get_mut(index)
-    }
-
-    /// The bytes that are to be sent.
     #[must_use]
-    pub fn outgoing(&self, outgoing: &Outgoing) -> &[u8] {
-        let buffer = self.buffers.get(outgoing.buffer);
-        buffer.and_then(|buffer| buffer.get(..outgoing.len)).unwrap_or_default()
+    pub fn datagram(&self, index: usize) -> Option<(SocketAddr, &[u8])> {
+        let received = self.received.get(index)?;
+        Some((received.from, self.buffers.get(index)?.get(..received.len)?))
     }
 }
 

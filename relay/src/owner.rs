@@ -1,0 +1,142 @@
+//! The owner of the sessions: what the workers hand over, answered one after the other.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use waylane_core::crypto::{Crypto, Secret};
+use waylane_core::id::{PublicKey, SessionId};
+use waylane_core::relay::{
+    Control, ControlCounters, Forwarding, REPLY_MAX, RelayConfig, RelayConfigError, Reply,
+    TableFull,
+};
+use waylane_core::time::Instant;
+
+use crate::io::{Outlet, Waker};
+use crate::queue::{FromWorkers, ToOwner, queue};
+use crate::tables::{OwnerMemory, SharedTables};
+
+/// Binds, keys, moves and expiry: the one writer of the tables that workers forward by.
+pub struct Owner<C: Crypto> {
+    control: Control<C, OwnerMemory>,
+    tables: SharedTables,
+    outlet: Box<dyn Outlet + Send>,
+    letters: FromWorkers,
+    to_owner: ToOwner,
+    counters: OwnerCounters,
+}
+
+/// What a worker is made of, besides its back end.
+pub(crate) struct WorkerParts {
+    pub(crate) tables: SharedTables,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) to_owner: ToOwner,
+}
+
+/// What the owner counts.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct OwnerCounters {
+    /// What came of the control datagrams.
+    pub control: ControlCounters,
+    /// Datagrams of its own that the system did not take for sending; none of them came in.
+    pub replies_failed: u64,
+}
+
+impl<C: Crypto> Owner<C> {
+    /// An owner without sessions, for a relay whose static key is `secret`. What `tables` held is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// What is wrong with `config`, or that `tables` are not of the sizes it asks for.
+    pub fn new(
+        now: Instant,
+        config: &RelayConfig,
+        secret: Secret,
+        crypto: C,
+        tables: SharedTables,
+        outlet: Box<dyn Outlet + Send>,
+    ) -> Result<Self, RelayConfigError> {
+        config.check()?;
+        let memory = OwnerMemory::new(config.limits, tables.clone());
+        let control = Control::new(now, config, secret, crypto, memory)?;
+        let (to_owner, letters) = queue();
+        Ok(Self { control, tables, outlet, letters, to_owner, counters: OwnerCounters::default() })
+    }
+
+    /// Answers what the workers have handed over, waiting at most `wait` for the first, and does
+    /// all that is due. `clock` is read once, after the wait. Returns how many it has answered.
+    pub fn turn(&mut self, wait: Duration, clock: impl FnOnce() -> Instant) -> usize {
+        let mut letter = self.letters.next(wait);
+        let now = clock();
+        let mut out = [0; REPLY_MAX];
+        let mut count = 0;
+        while let Some(mut datagram) = letter {
+            let from = datagram.from;
+            if let Some(reply) = self.control.handle(now, from, datagram.bytes_mut(), &mut out) {
+                self.send(reply, &out);
+            }
+            count += 1;
+            let more = count < LETTERS_AT_ONCE;
+            letter = if more { self.letters.next(Duration::ZERO) } else { None };
+        }
+        self.control.handle_timeout(now);
+        while let Some(reply) = self.control.poll_transmit(now, &mut out) {
+            self.send(reply, &out);
+        }
+        count
+    }
+
+    /// When a turn is due at the latest, if no worker hands anything over.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.control.poll_timeout()
+    }
+
+    /// Tells every peer that the relay stops in `left`, and takes no new ones.
+    pub fn drain(&mut self, now: Instant, left: Duration) {
+        self.control.drain(now, left);
+    }
+
+    /// Makes a session live without a bind, for benchmarks: see [`Control::insert`].
+    ///
+    /// # Errors
+    /// [`TableFull`].
+    pub fn insert(
+        &mut self,
+        now: Instant,
+        peer: &PublicKey,
+        address: SocketAddr,
+    ) -> Result<SessionId, TableFull> {
+        self.control.insert(now, peer, address)
+    }
+
+    /// Ends its wait from another thread.
+    pub(crate) fn waker(&self) -> Waker {
+        let to_owner = self.to_owner.clone();
+        Waker::new(move || to_owner.wake())
+    }
+
+    pub(crate) fn worker_parts(&self) -> WorkerParts {
+        WorkerParts {
+            tables: self.tables.clone(),
+            forwarding: self.control.forwarding(),
+            to_owner: self.to_owner.clone(),
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> OwnerCounters {
+        OwnerCounters { control: self.control.counters(), ..self.counters }
+    }
+
+    fn send(&mut self, reply: Reply, out: &[u8; REPLY_MAX]) {
+        let bytes = out.get(..reply.len).unwrap_or_default();
+        if let Err(error) = self.outlet.send(reply.to, bytes) {
+            self.counters.replies_failed += 1;
+            tracing::trace!(kind = ?error.kind(), "a reply could not be sent");
+        }
+    }
+}
+
+/// So that what is due is done in time however many there are.
+const LETTERS_AT_ONCE: usize = 64;
