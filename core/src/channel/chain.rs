@@ -139,6 +139,17 @@ impl Chain {
         }
     }
 
+    /// What is at `offset`; the blocks must cover it.
+    pub(super) fn array<const N: usize>(&mut self, pool: &Pool<'_, Block>, offset: u64) -> [u8; N] {
+        let (block, at) = self.seek(pool, offset);
+        if let Some(bytes) = pool[block].data[at..].first_chunk() {
+            return *bytes;
+        }
+        let mut bytes = [0; N];
+        self.copy_to(pool, offset, &mut bytes);
+        bytes
+    }
+
     /// Copies what is at `offset` to `out`; the blocks must cover it.
     pub(super) fn copy_to(&mut self, pool: &Pool<'_, Block>, offset: u64, out: &mut [u8]) {
         let mut at = 0;

@@ -55,9 +55,12 @@ impl Channels {
     /// The next event. A message's bytes are given back with the next call, so that calling until
     /// `None` leaves nothing behind. Channels take turns; within one, messages come before Closed.
     pub fn poll_event<'a>(&mut self, mut pools: Pools<'a>) -> Option<ChannelEvent<'a>> {
-        if !self.prepare_event(&mut pools) {
-            return None;
-        }
+        self.prepare_event(&mut pools);
+        self.next_event(pools)
+    }
+
+    /// As [`Channels::poll_event`], right after [`Channels::prepare_event`].
+    pub(crate) fn next_event<'a>(&mut self, mut pools: Pools<'a>) -> Option<ChannelEvent<'a>> {
         let slot = self.ready.first()?;
         let state = &mut pools.slots[u32::from(slot)];
         let channel = state.channel;

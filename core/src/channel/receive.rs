@@ -360,9 +360,7 @@ impl ReceiveHalf {
     fn queued_message(&mut self, pool: &Pool<'_, Block>) -> (u64, u64) {
         let mut start = header_place(self.consumed);
         loop {
-            let mut header = [0; HEADER];
-            self.chain.copy_to(pool, start, &mut header);
-            let len = u32::from_le_bytes(header);
+            let len = u32::from_le_bytes(self.chain.array::<HEADER>(pool, start));
             if len != SKIP {
                 return (start + HEADER as u64, u64::from(len));
             }

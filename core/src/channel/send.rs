@@ -286,9 +286,7 @@ impl QueueHeader {
 
     /// That of the message at the front.
     pub(super) fn read(send: &mut SendHalf, pool: &Pool<'_, Block>) -> Self {
-        let mut bytes = [0; Self::LEN];
-        send.chain.copy_to(pool, send.sent, &mut bytes);
-        let [a, b, c, d, e, f, g, h] = bytes;
+        let [a, b, c, d, e, f, g, h] = send.chain.array(pool, send.sent);
         let len = u32::from_le_bytes([a, b, c, d]);
         let expires = (len & EXPIRES != 0).then_some(u32::from_le_bytes([e, f, g, h]));
         Self { len: (len & !EXPIRES) as usize, expires }

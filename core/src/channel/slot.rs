@@ -417,8 +417,10 @@ impl SlotList {
 
     /// Makes `slot`, which is in the list, the last one.
     pub(super) fn rotate(&mut self, slots: &mut Pool<'_, ChannelSlot>, slot: u16) {
-        self.remove(slots, slot);
-        self.push(slots, slot);
+        if self.tail != slot {
+            self.remove(slots, slot);
+            self.push(slots, slot);
+        }
     }
 
     fn link(&self, slots: &Pool<'_, ChannelSlot>, slot: u16) -> Link {

@@ -134,7 +134,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     fn poll_channel_event(&mut self, slot: usize, peer: PeerId) -> Option<Event<'_>> {
         let parts = self.parts();
         let pools = parts.context.pools;
-        let event = parts.peers[slot].channels().poll_event(pools)?;
+        let event = parts.peers[slot].channels().next_event(pools)?;
         Some(match event {
             ChannelEvent::Message { channel, payload } => Event::Message { peer, channel, payload },
             ChannelEvent::Opened { channel } => Event::ChannelOpened { peer, channel },
