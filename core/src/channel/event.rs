@@ -77,8 +77,11 @@ impl Channels {
         }
         if state.receive.whole > 0 {
             let (block, at, len) = self.lend(&mut pools, slot);
-            self.ready.rotate(&mut pools.slots, slot);
-            self.relist(&mut pools, slot);
+            if pools.slots[u32::from(slot)].has_event() {
+                self.ready.rotate(&mut pools.slots, slot);
+            } else {
+                self.ready.remove(&mut pools.slots, slot);
+            }
             let payload = Payload::new(pools.receive.into_items(), block, at, len);
             return Some(ChannelEvent::Message { channel, payload });
         }

@@ -288,13 +288,17 @@ impl Channels {
                 state.class == class && state.passed != packet
             });
             let Some(slot) = next else { return Done::More };
-            if self.drop_expired(pools, slot, permit.now) {
+            let front = QueueHeader::read(&mut pools.slots[u32::from(slot)].send, &pools.send);
+            if front.is_expired(permit.now) {
+                self.drop_expired(pools, slot, permit.now);
                 continue;
             }
             let fresh = writer.position() == packet_start;
-            let done = self.write_unreliable(pools, slot, fresh, writer);
+            let done = self.write_unreliable(pools, slot, front.len, fresh, writer);
             self.end_turn(pools, slot, done);
-            self.relist(pools, slot);
+            if !pools.slots[u32::from(slot)].has_data_to_send() {
+                self.unreliable.remove(&mut pools.slots, slot);
+            }
             if done != Done::Nothing {
                 self.check_drained(pools, slot);
             }
@@ -322,18 +326,18 @@ impl Channels {
         list.rotate(&mut pools.slots, slot);
     }
 
-    /// Writes the next message of a channel, or the next part of it.
+    /// Writes the next message of a channel, of `total` bytes, or the next part of it.
     fn write_unreliable(
         &mut self,
         pools: &mut Pools<'_>,
         slot: u16,
+        total: usize,
         fresh: bool,
         writer: &mut Writer<'_>,
     ) -> Done {
         let several =
             self.unreliable.has_several() || !self.reliable.is_empty() || self.repeats.are_owed();
         let state = &mut pools.slots[u32::from(slot)];
-        let total = QueueHeader::read(&mut state.send, &pools.send).len;
         let at = state.send.fragment_at as usize;
         let body = state.send.sent + (QueueHeader::LEN + at) as u64;
         let left = total - at;
