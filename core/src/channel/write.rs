@@ -5,7 +5,7 @@ use super::lifecycle::open_frame;
 use super::node::NodeKind;
 use super::repeat::{Cause, REPEAT_MAX};
 use super::send::QueueHeader;
-use super::slot::{ChannelSlot, Due};
+use super::slot::{ChannelSlot, Due, SlotList};
 use super::{Block, Channels, Node, Pools};
 use crate::id::{Incarnation, Reliability};
 use crate::pool::{Metered, NONE, Pool};
@@ -266,10 +266,14 @@ impl Channels {
 
     /// The lowest class from `least` on in which a channel has something to send.
     fn class_from(&self, pools: &Pools<'_>, least: u8) -> Option<u8> {
-        let unreliable = self.unreliable.iter(&pools.slots);
-        let reliable = self.reliable.iter(&pools.slots);
-        let classes = unreliable.chain(reliable).map(|slot| pools.slots[u32::from(slot)].class);
-        classes.filter(|class| *class >= least).min()
+        let lowest = |list: &SlotList| {
+            let classes = list.iter(&pools.slots).map(|slot| pools.slots[u32::from(slot)].class);
+            classes.filter(|class| *class >= least).min()
+        };
+        match (lowest(&self.unreliable), lowest(&self.reliable)) {
+            (Some(unreliable), Some(reliable)) => Some(unreliable.min(reliable)),
+            (unreliable, reliable) => unreliable.or(reliable),
+        }
     }
 
     /// Writes a class's unreliable messages as far as they fit.

@@ -667,6 +667,7 @@ impl<C: Crypto> Peer<C> {
         self.give_up_left_path(context);
         let wait = self.recovery.rtt(left).pto(MAX_ACK_DELAY);
         self.recovery.set_initial_rtt(index, self.recovery.rtt(left).smoothed());
+        self.set_recovery_timer();
         self.leaving = Some(left);
         self.timers.set(Timer::LeavePath, context.now + wait);
         self.owed.ping = true;

@@ -65,6 +65,7 @@ impl<C: Crypto> Peer<C> {
         }
         if !association.confirmed {
             self.adopt(context, place, Told::No);
+            self.set_recovery_timer();
         }
         self.window.mark(number.0);
         self.stats.packets_received += 1;
@@ -110,7 +111,6 @@ impl<C: Crypto> Peer<C> {
             self.received.on_received(context.now, arrival);
         }
         self.set_ack_timer();
-        self.set_recovery_timer();
         Ok(())
     }
 
@@ -183,6 +183,7 @@ impl<C: Crypto> Peer<C> {
         for association in self.associations.iter_mut().flatten() {
             association.keys.acknowledged(ack.largest(next));
         }
+        self.set_recovery_timer();
         self.watch_quality(context.now);
         Ok(())
     }
@@ -208,9 +209,7 @@ impl<C: Crypto> Peer<C> {
             return Err(Refusal::Path);
         }
         let index = self.ensure_path(context, relay, named, session);
-        if let Some(path) = self.paths.get_mut(index) {
-            path.respond = Some(nonce);
-        }
+        self.paths.owe_response(index, nonce);
         if intent == PathIntent::Move && self.paths.active() != Some(index) {
             let path = self.paths.get(index).copied().ok_or(Refusal::Path)?;
             self.validate_path(context, &path, PathIntent::Move, PROVOKED_TRIES);
@@ -320,7 +319,7 @@ impl<C: Crypto> Peer<C> {
         let Some(session) = context.session(path.relay) else {
             if content == Content::Path {
                 // No session to answer from: ask again when there is one.
-                self.paths.get_mut(index)?.respond = None;
+                self.paths.take_response(index);
                 self.paths.challenge_sent(index, context.now);
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
             }
@@ -411,8 +410,8 @@ impl<C: Crypto> Peer<C> {
         let mut filled = Filled::default();
         let now = context.now;
         let due = self.paths.due(now) == Some(index);
-        let Some(path) = self.paths.get_mut(index) else { return filled };
-        if let Some(nonce) = path.respond.take() {
+        let Some(path) = self.paths.get(index).copied() else { return filled };
+        if let Some(nonce) = self.paths.take_response(index) {
             let response = Frame::PathResponse { relay: path.relay_id, nonce };
             filled.eliciting |= response.emit(writer).is_ok();
         }

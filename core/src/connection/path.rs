@@ -23,7 +23,7 @@ pub(crate) struct Path {
     pub(crate) validated: bool,
     pub(crate) challenge: Option<Challenge>,
     /// A response owed to the other side's challenge.
-    pub(crate) respond: Option<[u8; 8]>,
+    respond: Option<[u8; 8]>,
 }
 
 /// A challenge under way on a path.
@@ -42,6 +42,8 @@ pub(crate) struct Challenge {
 pub(crate) struct Paths {
     paths: [Option<Path>; MAX_PATHS],
     active: Option<PathIndex>,
+    /// Something is asked or answered on a path, which is seldom so.
+    asks: bool,
     /// No path is made before this because the other side names it.
     provoked_next_at: Instant,
 }
@@ -51,7 +53,7 @@ impl Paths {
         self.paths.get(index.get())?.as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, index: PathIndex) -> Option<&mut Path> {
+    fn get_mut(&mut self, index: PathIndex) -> Option<&mut Path> {
         self.paths.get_mut(index.get())?.as_mut()
     }
 
@@ -106,10 +108,7 @@ impl Paths {
 
     /// Sends the connection's packets this way from now on; answers the path left behind.
     pub(crate) fn activate(&mut self, index: PathIndex) -> Option<PathIndex> {
-        if let Some(path) = self.get_mut(index) {
-            path.validated = true;
-            path.challenge = None;
-        }
+        self.validate(index);
         let before = self.active.replace(index);
         before.filter(|old| *old != index)
     }
@@ -133,8 +132,24 @@ impl Paths {
             None => {
                 path.challenge =
                     Some(Challenge { nonce, moving, tries: 0, tries_left: tries, next_at: now });
+                self.asks = true;
             }
         }
+    }
+
+    /// Owes the other side an answer on this path.
+    pub(crate) fn owe_response(&mut self, index: PathIndex, nonce: [u8; 8]) {
+        if let Some(path) = self.get_mut(index) {
+            path.respond = Some(nonce);
+            self.asks = true;
+        }
+    }
+
+    /// The answer owed on this path, once.
+    pub(crate) fn take_response(&mut self, index: PathIndex) -> Option<[u8; 8]> {
+        let nonce = self.get_mut(index)?.respond.take();
+        self.settle();
+        nonce
     }
 
     /// Whether a path that the other side names may be made now: seldom, so that it cannot send us
@@ -149,6 +164,9 @@ impl Paths {
 
     /// The path on which a challenge or a response should leave now.
     pub(crate) fn due(&self, now: Instant) -> Option<PathIndex> {
+        if !self.asks {
+            return None;
+        }
         self.iter()
             .find(|(_, path)| {
                 path.respond.is_some()
@@ -180,6 +198,7 @@ impl Paths {
         } else {
             self.paths[index.get()] = None;
         }
+        self.settle();
         Some(index)
     }
 
@@ -212,14 +231,26 @@ impl Paths {
             (path.relay == relay && path.relay_id == relay_id && challenge.nonce == nonce)
                 .then_some((index, challenge.moving))
         })?;
-        let path = self.get_mut(index)?;
-        path.validated = true;
-        path.challenge = None;
+        self.validate(index);
         Some((index, moving))
     }
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// This way works.
+    fn validate(&mut self, index: PathIndex) {
+        if let Some(path) = self.get_mut(index) {
+            path.validated = true;
+            path.challenge = None;
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let asks = |path: &Path| path.challenge.is_some() || path.respond.is_some();
+        self.asks = self.paths.iter().flatten().any(asks);
     }
 }
 

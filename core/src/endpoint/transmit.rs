@@ -274,7 +274,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             let relay_slot = &mut parts.context.relays[usize::from(relay.0)];
             relay_slot.remember(&out[last..len]);
             let to = relay_slot.address();
-            parts.transmit.push(parts.peers, slot);
+            if parts.peers[slot].wants_transmit(&parts.context, Scope::Everything) {
+                parts.transmit.push(parts.peers, slot);
+            }
             parts.set_deadline(slot);
             let segment_size = (datagrams > 1).then_some(first_len);
             return Some(Transmit { to: to?, len, segment_size });

@@ -44,6 +44,8 @@ pub struct Recovery {
     next_number: PacketNumber,
     list: SentList,
     paths: [PathRecovery; MAX_PATHS],
+    /// Of them, only so many from the front ever carried a packet: mostly one.
+    paths_used: usize,
     packet_threshold: u32,
     given_up: GivenUp,
     /// Lets real-time data out whatever the rest must wait for.
@@ -129,6 +131,7 @@ impl Recovery {
                 PathRecovery::new(controller),
                 PathRecovery::new(controller),
             ],
+            paths_used: 0,
             packet_threshold: PACKET_THRESHOLD,
             given_up: GivenUp::new(),
             floor: Pacer::new(),
@@ -171,6 +174,7 @@ impl Recovery {
             ..SentPacket::default()
         });
         self.list.push(pool, packet)?;
+        self.paths_used = self.paths_used.max(new.path.get() + 1);
         path.count_sent(&packet, new.patient);
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += u64::from(new.size);
@@ -195,13 +199,13 @@ impl Recovery {
         let Some(&(_, largest)) = ranges.first() else { return Err(AckError::Malformed) };
         self.undo_losses(&ranges);
         let tallies = self.take_acked(&mut ranges, pool, sink);
-        for (path, tally) in self.paths.iter_mut().zip(&tallies) {
+        for (path, tally) in used(&mut self.paths, self.paths_used).iter_mut().zip(&tallies) {
             // RFC 9002 §5.1: the delay belongs to the largest packet, which must be news.
             let sample = tally.newest_is(largest).then_some(delay);
             path.on_acked(now, tally, sample);
         }
         self.detect_losses(now, pool, sink);
-        for (path, tally) in self.paths.iter_mut().zip(&tallies) {
+        for (path, tally) in used(&mut self.paths, self.paths_used).iter_mut().zip(&tallies) {
             path.tell_acked(now, tally, tally.newest_is(largest));
         }
         Ok(())
@@ -210,7 +214,7 @@ impl Recovery {
     /// When [`on_timeout`](Self::on_timeout) is due; `None` while nothing is in flight.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.paths.iter().filter_map(PathRecovery::timeout).min()
+        self.used_paths().iter().filter_map(PathRecovery::timeout).min()
     }
 
     /// Does what is due by `now`: declares losses, or asks for a probe. To be repeated until
@@ -221,7 +225,7 @@ impl Recovery {
         pool: &mut SentPool<'_>,
         sink: &mut impl FnMut(Outcome, SentPacket),
     ) -> TimeoutAction {
-        if self.paths.iter().any(|path| path.loss_time.is_some_and(|at| at <= now)) {
+        if self.used_paths().iter().any(|path| path.loss_time.is_some_and(|at| at <= now)) {
             self.detect_losses(now, pool, sink);
             return TimeoutAction::None;
         }
@@ -251,7 +255,11 @@ impl Recovery {
     /// The largest number that the peer has acknowledged, on any path.
     #[must_use]
     pub fn largest_acked(&self) -> Option<PacketNumber> {
-        self.paths.iter().filter_map(|path| path.largest_acked).map(|largest| largest.number).max()
+        self.used_paths()
+            .iter()
+            .filter_map(|path| path.largest_acked)
+            .map(|largest| largest.number)
+            .max()
     }
 
     /// Hands back everything in flight on `path` as lost; its window does not suffer for it.
@@ -437,7 +445,8 @@ impl Recovery {
         sink: &mut impl FnMut(Outcome, SentPacket),
     ) {
         let mut tallies = [LossTally::default(); MAX_PATHS];
-        let Self { list, paths, stats, packet_threshold, given_up, .. } = self;
+        let Self { list, paths, paths_used, stats, packet_threshold, given_up, .. } = self;
+        let paths = used(paths, *paths_used);
         let horizon = paths.iter().filter_map(|path| path.largest_acked).map(|l| l.number).max();
         for path in paths.iter_mut() {
             path.loss_time = None;
@@ -464,6 +473,10 @@ impl Recovery {
         for (path, tally) in paths.iter_mut().zip(&tallies) {
             path.tell_lost(now, tally);
         }
+    }
+
+    fn used_paths(&self) -> &[PathRecovery] {
+        self.paths.get(..self.paths_used).unwrap_or(&self.paths)
     }
 
     fn abandon(
@@ -526,6 +539,10 @@ impl fmt::Display for AckError {
 }
 
 impl Error for AckError {}
+
+fn used(paths: &mut [PathRecovery; MAX_PATHS], count: usize) -> &mut [PathRecovery] {
+    paths.get_mut(..count).unwrap_or_default()
+}
 
 type AckRanges = Vec<(PacketNumber, PacketNumber), MAX_RANGES>;
 
