@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use waylane_core::crypto::TAG_LEN;
 use waylane_core::id::{ChannelId, ConnectionIndex, SessionId};
 use waylane_core::wire::data::DataHeader;
-use waylane_core::wire::frame::{Frame, Frames, ReliableRange, UnreliableMessage};
+use waylane_core::wire::frame::{Frame, Frames, RangeOrder, ReliableRange, UnreliableMessage};
 use waylane_core::wire::number::Truncated;
 use waylane_core::wire::{Kind, Writer};
 
@@ -45,6 +45,7 @@ fn frames(criterion: &mut Criterion) {
         let reliable = Frame::Reliable(ReliableRange {
             channel: ChannelId(1),
             incarnation_low: 1,
+            order: RangeOrder::Ordered,
             offset: Truncated::new(0x0102, 2),
             data: &data,
         });

@@ -165,6 +165,9 @@ pub enum Reliability {
     UnreliableSequenced,
     /// Every message once, whole and in order, or the peer is reported lost.
     Reliable,
+    /// As [`Reliable`](Self::Reliable) but for the order: every message is delivered as soon as all
+    /// of it is there, whatever is missing before it.
+    ReliableUnordered,
 }
 
 impl Reliability {
@@ -173,7 +176,7 @@ impl Reliability {
     pub const fn is_reliable(self) -> bool {
         match self {
             Self::Unreliable | Self::UnreliableSequenced => false,
-            Self::Reliable => true,
+            Self::Reliable | Self::ReliableUnordered => true,
         }
     }
 }

@@ -281,8 +281,11 @@ impl Play {
     /// Channel and kind in one byte.
     fn open(&mut self, player: usize, which: u8) {
         let channel = which % CHANNELS;
-        let reliable = which / CHANNELS % 2 == 1;
-        let reliability = if reliable { Reliability::Reliable } else { Reliability::Unreliable };
+        let reliability = match which / CHANNELS % 4 {
+            1 => Reliability::Reliable,
+            3 => Reliability::ReliableUnordered,
+            _ => Reliability::Unreliable,
+        };
         let other = self.world.other_id(player);
         let endpoint = &mut self.world.players[player];
         let is_there = endpoint.peer_stats(other).is_some();
@@ -379,10 +382,11 @@ impl Play {
         }
         for channel in 0..CHANNELS {
             let open = [0, 1].map(|player| self.oracle.is_open(player, channel));
-            if open != [Some(Reliability::Reliable); 2] {
+            if open[0] != open[1] || !open[0].is_some_and(Reliability::is_reliable) {
                 continue;
             }
             for player in 0..2 {
+                self.oracle.check_complete(player, channel);
                 let before = self.oracle.heard(1 - player, channel);
                 assert!(self.send_len(player, channel, LABEL), "everything sent has arrived");
                 self.world.players[player].flush();

@@ -9,8 +9,8 @@ use waylane_core::id::{ChannelId, Incarnation, PacketNumber, RelayId, Reliabilit
 use waylane_core::time::Instant;
 use waylane_core::wire::Writer;
 use waylane_core::wire::frame::{
-    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, PathIntent, ReliableRange,
-    UnreliableMessage, emit_ack,
+    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, PathIntent, RangeOrder,
+    ReliableRange, UnreliableMessage, emit_ack,
 };
 use waylane_core::wire::number::Truncated;
 
@@ -102,7 +102,8 @@ impl Play {
             8..=15 => {
                 let reliable = operation & 4 != 0;
                 let kind = match (reliable, relay) {
-                    (true, _) => Reliability::Reliable,
+                    (true, 0) => Reliability::Reliable,
+                    (true, _) => Reliability::ReliableUnordered,
                     (false, 0) => Reliability::Unreliable,
                     (false, _) => Reliability::UnreliableSequenced,
                 };
@@ -186,8 +187,9 @@ impl Play {
                 let reliable = script.byte();
                 let (reliability, credit) = match reliable & 3 {
                     0 => (Reliability::Unreliable, 0),
+                    1 => (Reliability::Reliable, size(reliable >> 1)),
                     2 => (Reliability::UnreliableSequenced, 0),
-                    _ => (Reliability::Reliable, size(reliable >> 1)),
+                    _ => (Reliability::ReliableUnordered, size(reliable >> 1)),
                 };
                 let open = ChannelOpen { channel, reliability, incarnation, credit };
                 Frame::ChannelOpen(open).emit(writer)
@@ -246,11 +248,16 @@ impl Play {
                 UnreliableMessage { channel, incarnation_low, sequence, fragment, data }
                     .emit(writer, false)
             }
-            _ => {
+            form => {
                 // A stream of messages of nine bytes each, if it begins at one.
+                let order = match form {
+                    13 => RangeOrder::Ordered,
+                    14 => RangeOrder::AtMessage,
+                    _ => RangeOrder::WithinMessage,
+                };
                 let offset = Truncated::new(size(script.byte()), 4);
                 let data = &text[..1 + script.below(1100)];
-                ReliableRange { channel, incarnation_low, offset, data }.emit(writer, false)
+                ReliableRange { channel, incarnation_low, order, offset, data }.emit(writer, false)
             }
         };
         // What does not fit is left out.

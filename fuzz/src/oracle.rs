@@ -42,8 +42,10 @@ struct Heard {
     latest: Option<(u16, u16)>,
     /// The last number, and the resets and closes when it arrived.
     last: Option<(u32, [u64; 2])>,
-    /// Of the latest opening, if it is unreliable.
+    /// Of the latest opening, if it is not in order.
     seen: BTreeSet<u32>,
+    /// The resets and closes when it began, if all events since then were certain.
+    undisturbed: Option<[u64; 2]>,
 }
 
 /// What stands at a message's front.
@@ -51,7 +53,8 @@ struct Heard {
 struct Label {
     player: u8,
     channel: u8,
-    reliable: bool,
+    /// How the channel is open, in a byte.
+    kind: u8,
     life: u16,
     opening: u16,
     number: u32,
@@ -117,7 +120,7 @@ impl Oracle {
         let label = Label {
             player: player as u8,
             channel: number,
-            reliable: channel.open == Some(Reliability::Reliable),
+            kind: channel.open.map_or(0, kind),
             life: side.life,
             opening: channel.opening,
             number: channel.next,
@@ -159,7 +162,8 @@ impl Oracle {
         let label = Label::of(message);
         assert_eq!(message, label.message(message.len()), "a message is as it was sent");
         assert_eq!((usize::from(label.player), label.channel), (1 - player, number));
-        assert_eq!(label.reliable, open == Reliability::Reliable, "as it was opened here");
+        assert_eq!(label.kind, kind(open), "as it was opened here");
+        let ordered = open == Reliability::Reliable;
         let sender = &self.sides[1 - player];
         let sent = sender.channels.get(&number).expect("the sender has had the channel open");
         let now = [self.resets, self.closes(number)];
@@ -171,14 +175,18 @@ impl Oracle {
         let heard = self.sides[player].heard.entry(number).or_default();
         assert!(heard.latest <= Some(opening), "nothing of an old opening after a new one");
         if heard.latest < Some(opening) {
-            *heard = Heard { latest: Some(opening), ..Heard::default() };
             let nothing_lost = certain && opening == current && opened_at == now[0] + now[1];
-            if label.reliable && nothing_lost {
+            let undisturbed = nothing_lost.then_some(now);
+            *heard = Heard { latest: Some(opening), undisturbed, ..Heard::default() };
+            if ordered && nothing_lost {
                 assert_eq!(label.number, 0, "the first message comes first");
             }
         }
-        if !label.reliable {
+        heard.undisturbed = heard.undisturbed.filter(|then| certain && *then == now);
+        if !ordered {
             assert!(heard.seen.insert(label.number), "at most once");
+            let newest = heard.last.map_or(label.number, |(last, _)| last.max(label.number));
+            heard.last = Some((newest, now));
             return;
         }
         if let Some((last, then)) = heard.last {
@@ -191,6 +199,28 @@ impl Oracle {
         heard.last = Some((label.number, if certain { now } else { [u64::MAX; 2] }));
     }
 
+    /// Nothing is under way any more: of a reliable channel without order, too, nothing is missing
+    /// at a player.
+    ///
+    /// # Panics
+    /// If something is.
+    pub fn check_complete(&self, player: usize, number: u8) {
+        let now = [self.resets, self.closes(number)];
+        let other = &self.sides[1 - player];
+        let (Some(heard), Some(sent)) =
+            (self.sides[player].heard.get(&number), other.channels.get(&number))
+        else {
+            return;
+        };
+        let current = heard.latest == Some((other.life, sent.opening));
+        if sent.open == Some(Reliability::ReliableUnordered)
+            && current
+            && heard.undisturbed == Some(now)
+        {
+            assert_eq!(heard.seen.len(), sent.next as usize, "nothing is left out");
+        }
+    }
+
     fn closes(&self, number: u8) -> u64 {
         self.sides.iter().filter_map(|side| side.channels.get(&number)).map(|c| c.closes).sum()
     }
@@ -198,13 +228,13 @@ impl Oracle {
 
 impl Label {
     fn of(message: &[u8]) -> Self {
-        let [player, channel, reliable, l0, l1, o0, o1, n0, n1, n2, n3, ..] = *message else {
+        let [player, channel, kind, l0, l1, o0, o1, n0, n1, n2, n3, ..] = *message else {
             panic!("a message with a label")
         };
         Self {
             player,
             channel,
-            reliable: reliable != 0,
+            kind,
             life: u16::from_le_bytes([l0, l1]),
             opening: u16::from_le_bytes([o0, o1]),
             number: u32::from_le_bytes([n0, n1, n2, n3]),
@@ -212,14 +242,24 @@ impl Label {
     }
 
     fn message(self, len: usize) -> Vec<u8> {
-        let Self { player, channel, reliable, life, opening, number } = self;
-        let mut bytes = vec![player, channel, u8::from(reliable)];
+        let Self { player, channel, kind, life, opening, number } = self;
+        let mut bytes = vec![player, channel, kind];
         bytes.extend(life.to_le_bytes());
         bytes.extend(opening.to_le_bytes());
         bytes.extend(number.to_le_bytes());
         let first = number as u8;
         bytes.extend((LABEL..len).map(|n| (n as u8).wrapping_mul(31).wrapping_add(first)));
         bytes
+    }
+}
+
+/// A reliability in a byte.
+fn kind(reliability: Reliability) -> u8 {
+    match reliability {
+        Reliability::Unreliable => 0,
+        Reliability::Reliable => 1,
+        Reliability::UnreliableSequenced => 2,
+        Reliability::ReliableUnordered => 3,
     }
 }
 

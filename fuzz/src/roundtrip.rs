@@ -15,8 +15,8 @@ use waylane_core::route::{Epoch, Route, RouteRelay};
 use waylane_core::wire::cursor::{VARINT_MAX, varint_len};
 use waylane_core::wire::data::DataHeader;
 use waylane_core::wire::frame::{
-    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, PathIntent, ReliableRange,
-    UnreliableMessage, emit_ack,
+    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, PathIntent, RangeOrder,
+    ReliableRange, UnreliableMessage, emit_ack,
 };
 use waylane_core::wire::handshake::{
     ChannelOpens, HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy,
@@ -99,6 +99,7 @@ fn frame<'a>(u: &mut Unstructured<'a>) -> Result<Frame<'a>> {
                 Reliability::Unreliable,
                 Reliability::Reliable,
                 Reliability::UnreliableSequenced,
+                Reliability::ReliableUnordered,
             ])?;
             let credit = if reliability.is_reliable() { varint(u)? } else { 0 };
             Frame::ChannelOpen(ChannelOpen {
@@ -153,12 +154,13 @@ fn unreliable<'a>(u: &mut Unstructured<'a>) -> Result<UnreliableMessage<'a>> {
 }
 
 fn reliable<'a>(u: &mut Unstructured<'a>) -> Result<ReliableRange<'a>> {
-    Ok(ReliableRange {
-        channel: ChannelId(u.arbitrary()?),
-        incarnation_low: u.int_in_range(0..=3)?,
-        offset: truncated(u)?,
-        data: bytes(u, 1, 300)?,
-    })
+    let channel = ChannelId(u.arbitrary()?);
+    let incarnation_low = u.int_in_range(0..=3)?;
+    let order =
+        *u.choose(&[RangeOrder::Ordered, RangeOrder::AtMessage, RangeOrder::WithinMessage])?;
+    let offset = truncated(u)?;
+    let offset = Truncated::new(offset.value(), offset.len().max(order.offset_len_min()));
+    Ok(ReliableRange { channel, incarnation_low, order, offset, data: bytes(u, 1, 300)? })
 }
 
 /// Ranges, from the highest down, as many as fit.

@@ -10,8 +10,8 @@ use waylane_core::invite::{Invite, InviteSecret};
 use waylane_core::route::{Epoch, Route, RouteRelay};
 use waylane_core::wire::data::DataHeader;
 use waylane_core::wire::frame::{
-    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, PathIntent, ReliableRange,
-    UnreliableMessage, emit_ack,
+    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, PathIntent, RangeOrder,
+    ReliableRange, UnreliableMessage, emit_ack,
 };
 use waylane_core::wire::handshake::{
     ChannelOpens, HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy,
@@ -141,9 +141,12 @@ fn packets(add: &mut impl FnMut(&str, Vec<u8>)) {
     let range = ReliableRange {
         channel: ChannelId(9),
         incarnation_low: 1,
+        order: RangeOrder::Ordered,
         offset: Truncated::new(70_000, 3),
         data: b"\x05range",
     };
+    let unordered = ReliableRange { order: RangeOrder::AtMessage, ..range };
+    let rest = ReliableRange { order: RangeOrder::WithinMessage, data: b"rest", ..range };
     let messages = |last: bool| {
         packet(|writer| {
             whole.emit(writer, false)?;
@@ -155,6 +158,13 @@ fn packets(add: &mut impl FnMut(&str, Vec<u8>)) {
     };
     add("packet-messages", messages(false));
     add("packet-messages-last", messages(true));
+    let unordered = |writer: &mut Writer<'_>| {
+        let open = ChannelOpen { reliability: Reliability::ReliableUnordered, ..open };
+        Frame::ChannelOpen(open).emit(writer)?;
+        unordered.emit(writer, false)?;
+        rest.emit(writer, true)
+    };
+    add("packet-unordered", packet(unordered));
 }
 
 fn payloads(add: &mut impl FnMut(&str, Vec<u8>)) {

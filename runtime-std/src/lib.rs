@@ -62,9 +62,10 @@
 //!
 //! A channel is a number from 0 to 255, [reliable](Reliability::Reliable) (every message arrives
 //! once, whole and in order, or the peer is reported lost) or
-//! [unreliable](Reliability::Unreliable) (whole messages, at most once, never sent again), or
-//! [sequenced](Reliability::UnreliableSequenced) (unreliable, and never one older than one already
-//! delivered). [`ChannelOptions`] say which channels go first. A channel carries data once both
+//! [unreliable](Reliability::Unreliable) (whole messages, at most once, never sent again). Or
+//! [unordered](Reliability::ReliableUnordered): reliable, but nothing waits for what was sent before
+//! it; or [sequenced](Reliability::UnreliableSequenced): unreliable, and never older than what was
+//! delivered. [`ChannelOptions`] say which channels go first. A channel carries data once both
 //! players have opened it the same way. A full queue is an answer, `SendError::Full`, and
 //! [`Event::Writable`] follows.
 //!

@@ -96,6 +96,8 @@ pub enum ProtocolViolation {
     Length,
     /// Fragments of one message disagree about its length.
     Fragment,
+    /// Messages of an unordered channel lie across each other.
+    Overlap,
 }
 
 impl fmt::Display for ProtocolViolation {
@@ -107,6 +109,7 @@ impl fmt::Display for ProtocolViolation {
             Self::MessageTooLarge => "a message larger than allowed",
             Self::Length => "a message length not in its shortest form",
             Self::Fragment => "fragments that contradict each other",
+            Self::Overlap => "messages that lie across each other",
         })
     }
 }

@@ -24,6 +24,7 @@ mod send;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod unordered;
 mod write;
 
 pub use chain::{BLOCK_DATA, Block, Chunks, Payload};
@@ -291,24 +292,31 @@ impl RemoteOpen {
     const UNRELIABLE_SEQUENCED: Self = Self(2);
     /// Reliable without credit; 2ⁿ credit is n + 1 more.
     const RELIABLE: u8 = 3;
+    const RELIABLE_UNORDERED: u8 = 128;
 
     fn new(reliability: Reliability, credit: u64) -> Self {
         match reliability {
             Reliability::Unreliable => Self::UNRELIABLE,
             Reliability::UnreliableSequenced => Self::UNRELIABLE_SEQUENCED,
-            Reliability::Reliable => {
-                Self(Self::RELIABLE + credit.checked_ilog2().map_or(0, |log| log as u8 + 1))
-            }
+            Reliability::Reliable => Self::with_credit(Self::RELIABLE, credit),
+            Reliability::ReliableUnordered => Self::with_credit(Self::RELIABLE_UNORDERED, credit),
         }
     }
 
+    fn with_credit(kind: u8, credit: u64) -> Self {
+        Self(kind + credit.checked_ilog2().map_or(0, |log| log as u8 + 1))
+    }
+
     fn get(self) -> Option<(Reliability, u64)> {
-        match self.0.checked_sub(Self::RELIABLE) {
-            None if self == Self::NONE => None,
-            None if self == Self::UNRELIABLE => Some((Reliability::Unreliable, 0)),
-            None => Some((Reliability::UnreliableSequenced, 0)),
-            Some(0) => Some((Reliability::Reliable, 0)),
-            Some(log) => Some((Reliability::Reliable, 1 << (log - 1))),
+        let credit = |log: u8| log.checked_sub(1).map_or(0, |log| 1 << log);
+        match self.0 {
+            _ if self == Self::NONE => None,
+            _ if self == Self::UNRELIABLE => Some((Reliability::Unreliable, 0)),
+            _ if self == Self::UNRELIABLE_SEQUENCED => Some((Reliability::UnreliableSequenced, 0)),
+            kind if kind < Self::RELIABLE_UNORDERED => {
+                Some((Reliability::Reliable, credit(kind - Self::RELIABLE)))
+            }
+            kind => Some((Reliability::ReliableUnordered, credit(kind - Self::RELIABLE_UNORDERED))),
         }
     }
 }

@@ -14,6 +14,9 @@ pub struct Node {
     pub(super) incarnation: u8,
     pub(super) start: u64,
     pub(super) len: u32,
+    /// Sent on an unordered channel: bytes before the first message that begins in the range or
+    /// behind it. Received on one: see [`Node::messages`].
+    pub(super) lead: u32,
 }
 
 impl Node {
@@ -29,6 +32,7 @@ impl Node {
             incarnation: 0,
             start: 0,
             len: 0,
+            lead: 0,
         }
     }
 
@@ -77,8 +81,9 @@ pub(super) enum NodeKind {
 /// Ranges of received bytes beyond the contiguous ones, by offset, apart from each other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ranges {
-    head: u32,
-    count: u16,
+    pub(super) head: u32,
+    /// Records in use, with those of an unordered channel's [`Runs`](super::unordered::Runs).
+    pub(super) count: u16,
 }
 
 /// What came of adding a range.

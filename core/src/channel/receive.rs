@@ -5,7 +5,9 @@ use super::limits::{ChannelLimits, WINDOW_MIN, blocks_for};
 use super::node::Added;
 use super::send::fair_part;
 use super::slot::{NO_SLOT, ReceiveHalf, State};
+use super::unordered::Stores;
 use super::{Block, Channels, Pools, ProtocolViolation};
+use crate::id::Reliability;
 use crate::pool::{Metered, Pool};
 use crate::wire::cursor::VARINT_MAX;
 use crate::wire::{ParseError, Reader};
@@ -20,17 +22,11 @@ impl Channels {
         data: &[u8],
     ) -> Result<bool, ProtocolViolation> {
         let receive = &mut pools.slots[u32::from(slot)].receive;
-        let end = start.saturating_add(data.len() as u64);
-        if end > receive.granted {
-            return Err(ProtocolViolation::Credit);
-        }
-        let known = receive.contiguous.saturating_sub(start);
-        let fresh = usize::try_from(known).ok().and_then(|known| data.get(known..));
-        let Some(fresh) = fresh.filter(|fresh| !fresh.is_empty()) else {
+        let Some((start, fresh)) = receive.fresh_part(start, data)? else {
             self.counters.duplicates += 1;
             return Ok(true);
         };
-        let start = start.max(receive.contiguous);
+        let end = start + fresh.len() as u64;
         let mut nodes = Metered {
             pool: &mut pools.nodes,
             account: &mut self.accounts.ranges,
@@ -137,17 +133,32 @@ impl Channels {
     /// [`Channels::settle`].
     pub(super) fn lend(&mut self, pools: &mut Pools<'_>, slot: u16) -> (u32, usize, usize) {
         let state = &mut pools.slots[u32::from(slot)];
-        let (start, len) = if state.reliability.is_reliable() {
-            state.receive.stream_message(&pools.receive)
-        } else {
-            state.receive.queued_message(&pools.receive)
-        };
         let receive = &mut state.receive;
+        let (start, len) = match state.reliability {
+            Reliability::Reliable => receive.stream_message(&pools.receive),
+            Reliability::ReliableUnordered => {
+                let mut nodes = Metered {
+                    pool: &mut pools.nodes,
+                    account: &mut self.accounts.ranges,
+                    share: &mut pools.shares.ranges,
+                };
+                receive.unordered_message(&pools.receive, &mut nodes)
+            }
+            Reliability::Unreliable | Reliability::UnreliableSequenced => {
+                receive.queued_message(&pools.receive)
+            }
+        };
         receive.lent_end = start + len;
         receive.whole -= 1;
         self.lent = slot;
         // An empty message may begin where no block is yet.
-        let (block, at) = if len == 0 { (0, 0) } else { receive.chain.seek(&pools.receive, start) };
+        let (block, at) = if len == 0 {
+            (0, 0)
+        } else if state.reliability == Reliability::ReliableUnordered {
+            receive.unordered_place(&pools.receive, start)
+        } else {
+            receive.chain.seek(&pools.receive, start)
+        };
         (block, at, usize::try_from(len).unwrap_or(usize::MAX))
     }
 
@@ -160,6 +171,22 @@ impl Channels {
         let state = &mut pools.slots[u32::from(slot)];
         let receive = &mut state.receive;
         receive.consumed = receive.lent_end;
+        if state.reliability == Reliability::ReliableUnordered {
+            receive.settle_unordered(&mut Stores {
+                blocks: &pools.receive,
+                nodes: Metered {
+                    pool: &mut pools.nodes,
+                    account: &mut self.accounts.ranges,
+                    share: &mut pools.shares.ranges,
+                },
+                message_max: pools.limits.message_reliable_max,
+            });
+            if receive.whole > 0 {
+                self.ready.push(&mut pools.slots, slot);
+            }
+        }
+        let state = &mut pools.slots[u32::from(slot)];
+        let receive = &mut state.receive;
         if state.reliability.is_reliable() {
             receive.chain.release_to(&mut pools.receive, receive.consumed);
             if state.state == State::Open {
@@ -190,11 +217,13 @@ impl Channels {
         if !state.reliability.is_reliable() {
             self.accounts.receive.release(&mut pools.shares.receive, freed);
         }
-        receive.ranges.clear(&mut Metered {
+        let mut nodes = Metered {
             pool: &mut pools.nodes,
             account: &mut self.accounts.ranges,
             share: &mut pools.shares.ranges,
-        });
+        };
+        receive.ranges.clear(&mut nodes);
+        receive.clear_runs(&mut nodes);
         receive.whole = 0;
         self.stuck.remove(&mut pools.slots, slot);
         if self.completing == slot {
@@ -214,7 +243,7 @@ impl Channels {
     }
 
     /// What credit can be granted now; decides whether it is worth a frame.
-    fn update_credit(&mut self, pools: &mut Pools<'_>, slot: u16) {
+    pub(super) fn update_credit(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let receive = &pools.slots[u32::from(slot)].receive;
         let (needed, covered, whole) = (receive.needed, receive.covered(), receive.whole);
         if self.completing == slot && receive.granted <= covered {
@@ -285,7 +314,7 @@ impl Channels {
     }
 
     /// Doubles a window while there is memory.
-    fn widen_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
+    pub(super) fn widen_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let spare = self.spare_for_windows(pools);
         let receive = &mut pools.slots[u32::from(slot)].receive;
         receive.grown_at = receive.consumed;
@@ -300,10 +329,25 @@ impl Channels {
 impl ReceiveHalf {
     /// Whether data up to `end` shows that the other side would use more than the window, and that
     /// this is not for want of an application that reads.
-    fn is_stretched_by(&self, end: u64) -> bool {
+    pub(super) fn is_stretched_by(&self, end: u64) -> bool {
         let window = u64::from(self.window) * BLOCK_DATA as u64;
         let unread = self.parsed.saturating_sub(self.consumed);
         end.saturating_add(window / 2) > self.covered() && unread < window / 4
+    }
+
+    /// What is behind the contiguous bytes of `data`, which begins at `start`, and where; `None` if
+    /// there is nothing.
+    pub(super) fn fresh_part<'a>(
+        &self,
+        start: u64,
+        data: &'a [u8],
+    ) -> Result<Option<(u64, &'a [u8])>, ProtocolViolation> {
+        if start.saturating_add(data.len() as u64) > self.granted {
+            return Err(ProtocolViolation::Credit);
+        }
+        let known = usize::try_from(self.contiguous.saturating_sub(start)).ok();
+        let fresh = known.and_then(|known| data.get(known..)).filter(|fresh| !fresh.is_empty());
+        Ok(fresh.map(|fresh| (start.max(self.contiguous), fresh)))
     }
 
     /// Counts the messages that have become whole.
@@ -342,12 +386,7 @@ impl ReceiveHalf {
         let there = self.contiguous.saturating_sub(offset).min(bytes.len() as u64) as usize;
         let bytes = bytes.get_mut(..there).unwrap_or_default();
         self.chain.copy_to(pool, offset, bytes);
-        let mut reader = Reader::new(bytes);
-        match reader.varint() {
-            Ok(len) => Ok(Some((offset + (there - reader.len()) as u64, len))),
-            Err(ParseError::Truncated) => Ok(None),
-            Err(_) => Err(ProtocolViolation::Length),
-        }
+        read_prefix(bytes, offset)
     }
 
     /// The next message of a reliable stream, which is whole.
@@ -369,6 +408,20 @@ impl ReceiveHalf {
     }
 }
 
+/// The message whose length `bytes` begin with, which lie at `offset`: where it begins and its
+/// length; `None` if not all of the length is there.
+pub(super) fn read_prefix(
+    bytes: &[u8],
+    offset: u64,
+) -> Result<Option<(u64, u64)>, ProtocolViolation> {
+    let mut reader = Reader::new(bytes);
+    match reader.varint() {
+        Ok(len) => Ok(Some((offset + (bytes.len() - reader.len()) as u64, len))),
+        Err(ParseError::Truncated) => Ok(None),
+        Err(_) => Err(ProtocolViolation::Length),
+    }
+}
+
 /// Where the header of the next queued unreliable message goes: it lies within one block.
 const fn header_place(offset: u64) -> u64 {
     let left = BLOCK_DATA as u64 - offset % BLOCK_DATA as u64;
@@ -380,4 +433,4 @@ pub(super) const HEADER: usize = 4;
 
 /// In place of a length: the next message begins with the next block.
 const SKIP: u32 = u32::MAX;
-const VARINT_LEN_MAX: usize = 8;
+pub(super) const VARINT_LEN_MAX: usize = 8;

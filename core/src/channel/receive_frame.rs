@@ -5,7 +5,7 @@ use core::cmp::Ordering;
 use super::slot::State;
 use super::{Channels, Pools, ProtocolViolation, RemoteOpen};
 use crate::id::{ChannelId, Incarnation, Reliability};
-use crate::wire::frame::{ChannelOpen, Frame, ReliableRange, UnreliableMessage};
+use crate::wire::frame::{ChannelOpen, Frame, RangeOrder, ReliableRange, UnreliableMessage};
 
 /// What became of a frame that broke no rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,11 +117,19 @@ impl Channels {
         pools: &mut Pools<'_>,
         range: &ReliableRange<'_>,
     ) -> Result<bool, ProtocolViolation> {
-        let slot =
-            self.data_slot(pools, range.channel, range.incarnation_low, Reliability::Reliable);
+        let ReliableRange { channel, incarnation_low, order, offset, data } = *range;
+        let reliability = match order {
+            RangeOrder::Ordered => Reliability::Reliable,
+            RangeOrder::AtMessage | RangeOrder::WithinMessage => Reliability::ReliableUnordered,
+        };
+        let slot = self.data_slot(pools, channel, incarnation_low, reliability);
         let Some(slot) = slot else { return Ok(true) };
-        let start = range.offset.expand(pools.slots[u32::from(slot)].receive.contiguous);
-        self.receive_range(pools, slot, start, range.data)
+        let start = offset.expand(pools.slots[u32::from(slot)].receive.contiguous);
+        match order {
+            RangeOrder::Ordered => self.receive_range(pools, slot, start, data),
+            RangeOrder::AtMessage => self.receive_unordered(pools, slot, start, true, data),
+            RangeOrder::WithinMessage => self.receive_unordered(pools, slot, start, false, data),
+        }
     }
 
     fn handle_unreliable(

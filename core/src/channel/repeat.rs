@@ -12,7 +12,7 @@ use crate::pool::NONE;
 use crate::recovery::FrameList;
 use crate::time::Instant;
 use crate::wire::Writer;
-use crate::wire::frame::ReliableRange;
+use crate::wire::frame::{RangeOrder, ReliableRange};
 use crate::wire::number::{Truncated, encode_len_within};
 
 /// What one peer is owed again, oldest first.
@@ -33,6 +33,7 @@ pub(super) struct Repeat {
     times: u8,
     cause: Cause,
     waits: Waits,
+    order: RangeOrder,
     /// The packet that held it last, in its low bits.
     packet: u16,
     /// When it left last, or for the second time if it waits.
@@ -148,11 +149,13 @@ impl Channels {
         now: Instant,
         slot: u16,
         (start, len): (u64, u16),
+        order: RangeOrder,
         (times, cause): (u8, Cause),
     ) {
         let waits = if cause == Cause::Small { Waits::First } else { Waits::No };
         let packet = self.packet as u16;
-        self.repeats.owe(Repeat { slot, len, times, cause, waits, packet, sent_at: now, start });
+        let sent_at = now;
+        self.repeats.owe(Repeat { slot, len, times, cause, waits, order, packet, sent_at, start });
     }
 
     /// Writes the ranges that are owed again, of channels up to `class`, as far as they fit.
@@ -197,7 +200,7 @@ impl Channels {
         writer: &mut Writer<'_>,
         list: &mut FrameList,
     ) -> bool {
-        let Repeat { slot, start, .. } = repeat;
+        let Repeat { slot, start, order, .. } = repeat;
         let len = usize::from(repeat.len);
         let state = &pools.slots[u32::from(slot)];
         let incarnation = self.incarnation(state.channel);
@@ -205,7 +208,8 @@ impl Channels {
         let frame = ReliableRange {
             channel,
             incarnation_low: incarnation.low_bits(),
-            offset: self.offset(pools, slot, start),
+            order,
+            offset: self.offset(pools, slot, start, order),
             data: &[],
         };
         if frame.data_room(writer.remaining(), false).is_none_or(|room| room < len) {
@@ -238,11 +242,18 @@ impl Channels {
     ///
     /// A packet that counts as lost may still arrive when newer ones have moved the other side's
     /// expectation on, as long as its replay window lets it in.
-    pub(super) fn offset(&self, pools: &Pools<'_>, slot: u16, start: u64) -> Truncated {
+    pub(super) fn offset(
+        &self,
+        pools: &Pools<'_>,
+        slot: u16,
+        start: u64,
+        order: RangeOrder,
+    ) -> Truncated {
         let send = &pools.slots[u32::from(slot)].send;
         let low = send.released(pools.nodes.items());
         let high = send.sent.saturating_add(super::write::STRAGGLER_BYTES);
-        Truncated::new(start, encode_len_within(start, low, high))
+        let len = encode_len_within(start, low, high).max(order.offset_len_min());
+        Truncated::new(start, len)
     }
 
     /// A repeated range arrived: the first copy, wherever it is, need not.

@@ -208,6 +208,7 @@ impl Channels {
         send.sent = send.end;
         send.flushed = send.end;
         send.fragment_at = 0;
+        send.lead = 0;
         let freed = send.chain.restart(&mut pools.send, send.end);
         self.accounts.send.release(&mut pools.shares.send, freed);
         self.queued.remove(&mut pools.slots, slot);

@@ -4,6 +4,7 @@ use super::ChannelOptions;
 use super::chain::{BLOCK_DATA, Chain};
 use super::node::{Node, Ranges};
 use super::send::Ages;
+use super::unordered::Runs;
 use crate::id::{ChannelId, Reliability};
 use crate::pool::{Item, NONE, Pool};
 
@@ -188,6 +189,8 @@ pub(super) struct SendHalf {
     /// Number of the next unreliable message that is given one: those in fragments, and all of a
     /// sequenced channel.
     pub(super) number: u16,
+    /// Reliable unordered: bytes from `sent` on that belong to a message that has begun to leave.
+    pub(super) lead: u32,
 }
 
 impl SendHalf {
@@ -206,6 +209,7 @@ impl SendHalf {
             refused: 0,
             fragment_at: 0,
             number: 0,
+            lead: 0,
         }
     }
 
@@ -224,7 +228,7 @@ impl SendHalf {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReceiveHalf {
     pub(super) chain: Chain,
-    /// Everything below was delivered and given back.
+    /// Everything below was delivered and given back; on an unordered channel, some above, too.
     pub(super) consumed: u64,
     /// End of the message that the application is looking at.
     pub(super) lent_end: u64,
@@ -246,6 +250,8 @@ pub(super) struct ReceiveHalf {
     pub(super) fragments: Recent,
     /// Sequenced: number of the newest message taken.
     pub(super) newest: u16,
+    /// Reliable unordered: the whole messages not yet delivered.
+    pub(super) runs: Runs,
 }
 
 impl ReceiveHalf {
@@ -264,6 +270,7 @@ impl ReceiveHalf {
             grown_at: 0,
             fragments: Recent { newest: u16::MAX, over: u64::MAX },
             newest: u16::MAX,
+            runs: Runs::new(),
         }
     }
 

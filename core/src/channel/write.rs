@@ -2,18 +2,19 @@
 
 use super::chain::Chain;
 use super::lifecycle::open_frame;
+use super::limits::PREFIX_MAX;
 use super::node::NodeKind;
 use super::repeat::{Cause, REPEAT_MAX};
 use super::send::QueueHeader;
-use super::slot::{ChannelSlot, Due, SlotList};
+use super::slot::{ChannelSlot, Due, SendHalf, SlotList};
 use super::{Block, Channels, Node, Pools};
 use crate::id::{Incarnation, Reliability};
 use crate::pool::{Metered, NONE, Pool};
 use crate::protection::PacketWindow;
 use crate::recovery::FrameList;
 use crate::time::Instant;
-use crate::wire::frame::{Fragment, Frame, ReliableRange, UnreliableMessage};
-use crate::wire::{DATAGRAM_LEN_MAX, Writer};
+use crate::wire::frame::{Fragment, Frame, RangeOrder, ReliableRange, UnreliableMessage};
+use crate::wire::{DATAGRAM_LEN_MAX, Reader, Writer};
 
 /// What may be written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -443,23 +444,35 @@ impl Channels {
         let state = &pools.slots[u32::from(slot)];
         let send = &state.send;
         let first_time = send.lost_head == NONE;
-        let (start, wanted) = match send.lost_head {
-            NONE => (send.sent, send.new_bytes()),
-            lost => (pools.nodes[lost].start, u64::from(pools.nodes[lost].len)),
+        let (start, wanted, lead) = match send.lost_head {
+            NONE => (send.sent, send.new_bytes(), send.lead),
+            lost => {
+                let Node { start, len, lead, .. } = pools.nodes[lost];
+                (start, u64::from(len), lead)
+            }
         };
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let (order, part) = if state.reliability == Reliability::Reliable {
+            (RangeOrder::Ordered, wanted)
+        } else if lead == 0 {
+            (RangeOrder::AtMessage, wanted)
+        } else {
+            // wire.md §2: what begins within a message belongs to that alone.
+            (RangeOrder::WithinMessage, wanted.min(lead as usize))
+        };
         let frame = ReliableRange {
             channel: state.channel,
             incarnation_low: self.incarnation(state.channel).low_bits(),
-            offset: self.offset(pools, slot, start),
+            order,
+            offset: self.offset(pools, slot, start, order),
             data: &[],
         };
         let room = writer.remaining();
         let Some(data_room) = frame.data_room(room, true) else { return Done::Nothing };
-        if data_room < wanted.min(RANGE_MIN) {
+        if data_room < part.min(RANGE_MIN) {
             return Done::Nothing;
         }
-        let len = wanted.min(data_room);
+        let len = part.min(data_room);
         let more_after_lost = |lost: u32| pools.nodes[lost].next != NONE || send.new_bytes() > 0;
         let follows =
             others || len < wanted || (send.lost_head != NONE && more_after_lost(send.lost_head));
@@ -470,7 +483,14 @@ impl Channels {
         if frame.emit_head(writer, len, last).is_err() {
             return Done::Nothing;
         }
-        if !self.track_range(pools, slot, start, len as u32, list) {
+        let lead_after = if order == RangeOrder::Ordered {
+            0
+        } else {
+            let send = &mut pools.slots[u32::from(slot)].send;
+            lead_behind(send, &pools.send, (start, len as u32), lead)
+        };
+        let range = Node { slot, start, len: len as u32, lead, ..Node::new() };
+        if !self.track_range(pools, range, lead_after, list) {
             writer.roll_back(before);
             return Done::Nothing;
         }
@@ -483,29 +503,30 @@ impl Channels {
                 Some(times) => (times, Cause::Asked),
                 None => (usual, Cause::Small),
             };
-            self.owe_again(permit.now, slot, (start, len as u16), (times, cause));
+            self.owe_again(permit.now, slot, (start, len as u16), order, (times, cause));
         } else if !first_time && state.redundancy != Some(0) {
             // Another loss would cost another round trip, which everything behind it waits for. At
             // the end of the data there is room for it anyway.
             let last = state.send.new_bytes() == 0;
             if last || permit.loss < HEAVY_LOSS {
                 let cause = if last { Cause::Pressing } else { Cause::Lost };
-                self.owe_again(permit.now, slot, (start, len as u16), (1, cause));
+                self.owe_again(permit.now, slot, (start, len as u16), order, (1, cause));
             }
         }
         if last { Done::Closed } else { Done::More }
     }
 
-    /// Remembers that this packet carries `len` bytes from `start` of a reliable stream, which are
-    /// the front of its first lost range or of what is new; `false` if there is no record for it.
+    /// Remembers that this packet carries `range` of a reliable stream, which is the front of its
+    /// first lost range or of what is new, and what leads what is left of that; `false` if there is
+    /// no record for it.
     fn track_range(
         &mut self,
         pools: &mut Pools<'_>,
-        slot: u16,
-        start: u64,
-        len: u32,
+        range: Node,
+        lead_after: u32,
         list: &mut FrameList,
     ) -> bool {
+        let Node { slot, len, .. } = range;
         let send = &pools.slots[u32::from(slot)].send;
         let lost = send.lost_head;
         let whole_lost = lost != NONE && pools.nodes[lost].len == len;
@@ -517,7 +538,7 @@ impl Channels {
                 return false;
             }
             let Some(node) = self.take_sent(pools) else { return false };
-            pools.nodes[node] = Node { slot, start, len, ..Node::new() };
+            pools.nodes[node] = range;
             node
         };
         let send = &mut pools.slots[u32::from(slot)].send;
@@ -529,11 +550,13 @@ impl Channels {
         } else if lost == NONE {
             send.link_last(&mut pools.nodes, node);
             send.sent += u64::from(len);
+            send.lead = lead_after;
         } else {
             send.link_before(&mut pools.nodes, node, lost);
             let rest = &mut pools.nodes[lost];
             rest.start += u64::from(len);
             rest.len -= len;
+            rest.lead = lead_after;
         }
         let record = &mut pools.nodes[node];
         record.kind = NodeKind::Sent;
@@ -587,6 +610,32 @@ pub(super) fn copy(
         let written = writer.bytes(chunk);
         debug_assert!(written.is_ok(), "the frame was measured");
     });
+}
+
+/// Bytes behind a range of an unordered stream that belong to a message begun in it or before; `lead`
+/// are those from its start on.
+fn lead_behind(
+    send: &mut SendHalf,
+    pool: &Pool<'_, Block>,
+    (start, len): (u64, u32),
+    lead: u32,
+) -> u32 {
+    if let Some(left) = lead.checked_sub(len) {
+        return left;
+    }
+    let (mut at, end) = (start + u64::from(lead), start + u64::from(len));
+    let mut mark = send.chain.mark(pool, at);
+    while at < end {
+        let mut prefix = [0; PREFIX_MAX as usize];
+        let queued = (send.end - at).min(prefix.len() as u64) as usize;
+        let prefix = prefix.get_mut(..queued).unwrap_or_default();
+        send.chain.peek(pool, &mut mark, at, prefix);
+        let mut reader = Reader::new(prefix);
+        let len = reader.varint();
+        debug_assert!(len.is_ok(), "what is queued is messages behind their lengths");
+        at += (prefix.len() - reader.len()) as u64 + len.unwrap_or(0);
+    }
+    (at - end) as u32
 }
 
 /// Fragments and ranges shorter than this are not worth their heads, unless nothing else is left.

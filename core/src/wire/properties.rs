@@ -12,8 +12,8 @@ use proptest::sample::Index;
 use super::cursor::VARINT_MAX;
 use super::data::DataHeader;
 use super::frame::{
-    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, Frames, PathIntent, ReliableRange,
-    UnreliableMessage, emit_ack,
+    AckDelay, ChannelOpen, DisconnectReason, Fragment, Frame, Frames, PathIntent, RangeOrder,
+    ReliableRange, UnreliableMessage, emit_ack,
 };
 use super::handshake::{
     ChannelOpens, HandshakeParameters, Initiation, InitiationPayload, Instance, MacKeyedBy,
@@ -257,7 +257,7 @@ enum OwnedFrame {
     RouteUpdate(Vec<u8>),
     Ack { delay: AckDelay, host_delay: AckDelay, ranges: Vec<(PacketNumber, PacketNumber)> },
     Unreliable(ChannelId, u8, Option<u16>, Option<Fragment>, Vec<u8>),
-    Reliable(ChannelId, u8, Truncated, Vec<u8>),
+    Reliable(ChannelId, u8, RangeOrder, Truncated, Vec<u8>),
 }
 
 impl OwnedFrame {
@@ -280,9 +280,10 @@ impl OwnedFrame {
                 .emit(writer, last)
                 .unwrap();
             }
-            Self::Reliable(channel, incarnation_low, offset, data) => ReliableRange {
+            Self::Reliable(channel, incarnation_low, order, offset, data) => ReliableRange {
                 channel: *channel,
                 incarnation_low: *incarnation_low,
+                order: *order,
                 offset: *offset,
                 data,
             }
@@ -305,7 +306,7 @@ impl OwnedFrame {
                 Self::Unreliable(m.channel, m.incarnation_low, m.sequence, m.fragment, data)
             }
             Frame::Reliable(r) => {
-                Self::Reliable(r.channel, r.incarnation_low, r.offset, r.data.to_vec())
+                Self::Reliable(r.channel, r.incarnation_low, r.order, r.offset, r.data.to_vec())
             }
             Frame::Padding { len } => Self::Plain(Frame::Padding { len }),
             Frame::Ping => Self::Plain(Frame::Ping),
@@ -329,7 +330,7 @@ impl OwnedFrame {
 
 /// `frame` as bytes, with or without its length as its first byte says.
 fn emitted(frame: Frame<'_>, first: u8) -> Vec<u8> {
-    let last = first & 0b1010_0000 == 0b1000_0000;
+    let last = first & 0b0010_0000 == 0;
     let mut out = vec![0; 32_000];
     let mut writer = Writer::new(&mut out);
     if let Frame::Unreliable(message) = frame {
@@ -349,6 +350,7 @@ fn frame() -> impl Strategy<Value = OwnedFrame> {
     let relay = || any::<u64>().prop_map(RelayId);
     let reliability = prop_oneof![
         Just(Reliability::Reliable),
+        Just(Reliability::ReliableUnordered),
         Just(Reliability::Unreliable),
         Just(Reliability::UnreliableSequenced),
     ];
@@ -395,11 +397,19 @@ fn frame() -> impl Strategy<Value = OwnedFrame> {
         let sequence = sequence.map(|number| fragment.map_or(number, |f| f.number));
         OwnedFrame::Unreliable(channel, incarnation_low, sequence, fragment, data)
     });
-    let reliable = (channel(), 0..4_u8, any::<u32>(), 1..=4_usize, vec(any::<u8>(), 1..300))
-        .prop_map(|(channel, incarnation_low, offset, len, data)| {
-            let offset = Truncated::new(u64::from(offset), len);
-            OwnedFrame::Reliable(channel, incarnation_low, offset, data)
-        });
+    let order = prop_oneof![
+        Just(RangeOrder::Ordered),
+        Just(RangeOrder::AtMessage),
+        Just(RangeOrder::WithinMessage),
+    ];
+    let offset = (order, any::<u32>(), 1..=4_usize).prop_map(|(order, offset, len)| {
+        (order, Truncated::new(u64::from(offset), len.max(order.offset_len_min())))
+    });
+    let reliable = (channel(), 0..4_u8, offset, vec(any::<u8>(), 1..300)).prop_map(
+        |(channel, incarnation_low, (order, offset), data)| {
+            OwnedFrame::Reliable(channel, incarnation_low, order, offset, data)
+        },
+    );
     prop_oneof![
         plain.prop_map(OwnedFrame::Plain),
         vec(any::<u8>(), 0..200).prop_map(OwnedFrame::RouteUpdate),

@@ -128,8 +128,11 @@ impl<C: Crypto> World<C> {
             let route = encoded(route);
             let from = &mut self.players[from];
             let _may_be_full = from.connect_peer(id, &route);
-            for (channel, reliability) in [(0, Reliability::Unreliable), (1, Reliability::Reliable)]
-            {
+            for (channel, reliability) in [
+                (0, Reliability::Unreliable),
+                (1, Reliability::Reliable),
+                (2, Reliability::ReliableUnordered),
+            ] {
                 let _may_mismatch = from.open_channel(id, ChannelId(channel), reliability);
                 let _may_be_full = from.send_message(id, ChannelId(channel), b"hello");
             }
@@ -167,7 +170,12 @@ impl<C: Crypto> World<C> {
         let relay = self.some_relay(dice);
         let invite = self.some_invite(dice);
         let player = &mut self.players[who];
-        let reliability = dice.pick([Reliability::Reliable, Reliability::Unreliable]);
+        let reliability = dice.pick([
+            Reliability::Reliable,
+            Reliability::ReliableUnordered,
+            Reliability::Unreliable,
+            Reliability::UnreliableSequenced,
+        ]);
         match dice.below(16) {
             0 => ignore(player.connect_peer(peer, &route)),
             1 => ignore(player.update_peer(peer, &route)),

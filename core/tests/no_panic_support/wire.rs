@@ -114,7 +114,8 @@ fn ask(dice: &Dice, frame: &Frame<'_>) {
         ignore(message.emit_head(&mut Writer::new(&mut out), data_len, last));
     }
     if let Frame::Reliable(range) = frame {
-        let range = ReliableRange { offset: Truncated::new(dice.extreme(), len), ..*range };
+        let offset = Truncated::new(dice.extreme(), len.max(range.order.offset_len_min()));
+        let range = ReliableRange { offset, ..*range };
         let _ = (range.overhead(len, last), range.data_room(len, last));
         ignore(range.emit_head(&mut Writer::new(&mut out), data_len, last));
     }

@@ -1,7 +1,7 @@
 //! What only some kinds of channels promise.
 
 use super::*;
-use crate::id::Reliability::{Reliable, Unreliable, UnreliableSequenced};
+use crate::id::Reliability::{self, Reliable, ReliableUnordered, Unreliable, UnreliableSequenced};
 
 /// Sends each of `messages` on channel 1 in packets of its own.
 fn packets(pair: &mut Pair, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
@@ -92,9 +92,8 @@ fn numbers_of_a_sequenced_channel_wrap() {
 
 #[test]
 fn every_two_kinds_are_a_mismatch() {
-    let kinds = [Unreliable, UnreliableSequenced, Reliable];
-    for one in kinds {
-        for other in kinds {
+    for one in KINDS {
+        for other in KINDS {
             let mut pair = Pair::new(ample(), CLEAN, 0);
             pair.sides[0].open(1, one).unwrap();
             pair.sides[1].open(1, other).unwrap();
@@ -127,8 +126,8 @@ fn every_two_kinds_are_a_mismatch() {
 
 #[test]
 fn opens_that_wait_for_the_application_keep_their_kind() {
-    for kind in [Unreliable, UnreliableSequenced, Reliable] {
-        for other in [Unreliable, UnreliableSequenced, Reliable] {
+    for kind in KINDS {
+        for other in KINDS {
             let mut pair = Pair::new(ample(), CLEAN, 0);
             pair.sides[0].open(1, kind).unwrap();
             pair.settle();
@@ -141,3 +140,5 @@ fn opens_that_wait_for_the_application_keep_their_kind() {
         }
     }
 }
+
+const KINDS: [Reliability; 4] = [Unreliable, UnreliableSequenced, Reliable, ReliableUnordered];

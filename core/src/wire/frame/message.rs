@@ -146,22 +146,53 @@ pub struct ReliableRange<'a> {
     pub channel: ChannelId,
     /// Low two bits of the channel's incarnation.
     pub incarnation_low: u8,
-    /// Where in the stream the range begins, as it travels.
+    /// Whether the channel is ordered, and if not, what the range begins with.
+    pub order: RangeOrder,
+    /// Where in the stream the range begins, as it travels: in 3 or 4 bytes if the channel is
+    /// unordered.
     pub offset: Truncated,
     /// Never empty.
     pub data: &'a [u8],
 }
 
+/// The order of a reliable channel's messages, and what a range says of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RangeOrder {
+    /// The channel is ordered.
+    Ordered,
+    /// The channel is unordered; the range begins with a message.
+    AtMessage,
+    /// The channel is unordered; the range begins within a message, and all of it belongs to that.
+    WithinMessage,
+}
+
+impl RangeOrder {
+    /// The fewest bytes that an offset takes.
+    #[must_use]
+    pub const fn offset_len_min(self) -> usize {
+        match self {
+            Self::Ordered => 1,
+            Self::AtMessage | Self::WithinMessage => UNORDERED_OFFSET_MIN,
+        }
+    }
+}
+
 impl<'a> ReliableRange<'a> {
     pub(super) fn parse(kind: u8, reader: &mut Reader<'a>) -> Result<Self, ParseError> {
         let channel = parse_channel(kind, reader)?;
-        let len = usize::from(kind & LOW_BITS) + 1;
+        let (order, len) = if kind >= RELIABLE {
+            (RangeOrder::Ordered, usize::from(kind & LOW_BITS) + 1)
+        } else {
+            let begins = kind & AT_MESSAGE != 0;
+            let order = if begins { RangeOrder::AtMessage } else { RangeOrder::WithinMessage };
+            (order, usize::from(kind & LONG_OFFSET) + UNORDERED_OFFSET_MIN)
+        };
         let offset = Truncated::new(reader.big_endian(len)?, len);
         let data = parse_data(kind, reader)?;
         if data.is_empty() {
             return Err(ParseError::BadValue);
         }
-        Ok(Self { channel, incarnation_low: parse_incarnation(kind), offset, data })
+        Ok(Self { channel, incarnation_low: parse_incarnation(kind), order, offset, data })
     }
 
     /// Writes the frame; if it is the `last` of the packet, without its length. Nothing is written
@@ -169,6 +200,9 @@ impl<'a> ReliableRange<'a> {
     ///
     /// # Errors
     /// [`Full`].
+    ///
+    /// # Panics
+    /// If the offset has fewer bytes than [`RangeOrder::offset_len_min`].
     pub fn emit(&self, writer: &mut Writer<'_>, last: bool) -> Result<(), Full> {
         let start = writer.position();
         self.emit_head(writer, self.data.len(), last)
@@ -183,7 +217,8 @@ impl<'a> ReliableRange<'a> {
     /// [`Full`] if the head does not fit; room for the data is not checked.
     ///
     /// # Panics
-    /// If `data_len` or a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
+    /// If `data_len` is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX), or as
+    /// [`ReliableRange::emit`].
     pub fn emit_head(
         &self,
         writer: &mut Writer<'_>,
@@ -213,17 +248,33 @@ impl<'a> ReliableRange<'a> {
         data_len: usize,
         last: bool,
     ) -> Result<(), Full> {
-        let offset_len = (self.offset.len() - 1) as u8;
-        emit_type(writer, RELIABLE | offset_len, self.channel, self.incarnation_low, last)?;
+        emit_type(writer, self.kind(), self.channel, self.incarnation_low, last)?;
         writer.big_endian(self.offset.value(), self.offset.len())?;
         emit_length(writer, data_len, last)
+    }
+
+    /// The first byte, without what other messages have in theirs as well.
+    fn kind(&self) -> u8 {
+        let len = self.offset.len();
+        let begins = match self.order {
+            RangeOrder::Ordered => return RELIABLE | (len - 1) as u8,
+            RangeOrder::AtMessage => AT_MESSAGE,
+            RangeOrder::WithinMessage => 0,
+        };
+        assert!(len >= self.order.offset_len_min(), "there is no shorter form");
+        UNORDERED | begins | (len - UNORDERED_OFFSET_MIN) as u8
     }
 }
 
 impl fmt::Display for ReliableRange<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { channel, incarnation_low, offset, data } = self;
-        write!(f, "reliable {channel}.{incarnation_low} at {offset} {} B", data.len())
+        let Self { channel, incarnation_low, order, offset, data } = self;
+        let order = match order {
+            RangeOrder::Ordered => "",
+            RangeOrder::AtMessage => " unordered",
+            RangeOrder::WithinMessage => " unordered, within a message",
+        };
+        write!(f, "reliable {channel}.{incarnation_low}{order} at {offset} {} B", data.len())
     }
 }
 
@@ -275,6 +326,7 @@ fn data_room(room: usize, last: bool) -> Option<usize> {
     if last { Some(room) } else { room_after_length(room) }
 }
 
+pub(super) const UNORDERED: u8 = 0b0100_0000;
 pub(super) const UNRELIABLE: u8 = 0b1000_0000;
 pub(super) const RELIABLE: u8 = 0b1100_0000;
 const LENGTH: u8 = 0b0010_0000;
@@ -283,6 +335,9 @@ const INCARNATION_SHIFT: u8 = 2;
 const LOW_BITS: u8 = 0b11;
 const FRAGMENT: u8 = 1;
 const SEQUENCED: u8 = 2;
+const AT_MESSAGE: u8 = 2;
+const LONG_OFFSET: u8 = 1;
+const UNORDERED_OFFSET_MIN: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -326,6 +381,7 @@ mod tests {
         let range = ReliableRange {
             channel: ChannelId(0),
             incarnation_low: 0,
+            order: RangeOrder::Ordered,
             offset: Truncated::new(9, 1),
             data: b"hi",
         };
@@ -342,8 +398,30 @@ mod tests {
     }
 
     #[test]
+    fn unordered_literal_bytes() {
+        let range = ReliableRange {
+            channel: ChannelId(0),
+            incarnation_low: 0,
+            order: RangeOrder::AtMessage,
+            offset: Truncated::new(0x0001_0203, 3),
+            data: b"hi",
+        };
+        check(Frame::Reliable(range), true, b"\x42\x01\x02\x03hi");
+        check(Frame::Reliable(range), false, b"\x62\x01\x02\x03\x02hi");
+        let other = ReliableRange {
+            channel: ChannelId(1),
+            incarnation_low: 3,
+            order: RangeOrder::WithinMessage,
+            offset: Truncated::new(0x0102_0304, 4),
+            ..range
+        };
+        check(Frame::Reliable(other), true, b"\x5d\x01\x01\x02\x03\x04hi");
+        check(Frame::Reliable(other), false, b"\x7d\x01\x01\x02\x03\x04\x02hi");
+    }
+
+    #[test]
     fn messages_that_may_not_be_are_refused() {
-        let refused: [(&[u8], ParseError); 9] = [
+        let refused: [(&[u8], ParseError); 11] = [
             (b"\x90\x00hi", ParseError::NonMinimal),
             (b"\x82h", ParseError::Truncated),
             (b"\x83\x01\x02\x05\x05", ParseError::BadValue),
@@ -353,6 +431,8 @@ mod tests {
             (b"\xc0\x09", ParseError::BadValue),
             (b"\xe0\x09\x00", ParseError::BadValue),
             (b"\xc1\x09", ParseError::Truncated),
+            (b"\x42\x01\x02\x03", ParseError::BadValue),
+            (b"\x43\x01\x02\x03", ParseError::Truncated),
         ];
         for (bytes, error) in refused {
             assert_eq!(Frame::parse(&mut Reader::new(bytes)), Err(error), "{bytes:?}");
@@ -400,7 +480,10 @@ mod tests {
             fragment in prop::option::of((any::<u16>(), 0..1_u64 << 20, 0..1_u64 << 20)),
             sequenced in any::<bool>(),
             offset in any::<u32>(),
-            offset_len in 1..=4_usize,
+            (order, offset_len) in prop_oneof![
+                (Just(RangeOrder::Ordered), 1..=4_usize),
+                (Just(RangeOrder::WithinMessage), 3..=4_usize),
+            ],
             room in 0..400_usize,
             last in any::<bool>(),
         ) {
@@ -412,7 +495,7 @@ mod tests {
             let mut message =
                 UnreliableMessage { channel, incarnation_low: 1, sequence, fragment, data: &[] };
             let offset = Truncated::new(u64::from(offset), offset_len);
-            let mut range = ReliableRange { channel, incarnation_low: 1, offset, data: &[] };
+            let mut range = ReliableRange { channel, incarnation_low: 1, order, offset, data: &[] };
             let mut out = [0; 400];
 
             let fits = message.data_room(room, last);

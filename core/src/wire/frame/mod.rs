@@ -6,7 +6,7 @@ mod message;
 use core::fmt;
 
 pub use ack::{Ack, AckDelay, AckRanges, emit_ack};
-pub use message::{Fragment, ReliableRange, UnreliableMessage};
+pub use message::{Fragment, RangeOrder, ReliableRange, UnreliableMessage};
 
 use super::{Full, ParseError, Reader, Writer};
 use crate::id::{ChannelId, Incarnation, RelayId, Reliability, SessionId};
@@ -113,7 +113,9 @@ impl<'a> Frame<'a> {
             message::UNRELIABLE..message::RELIABLE => {
                 Self::Unreliable(UnreliableMessage::parse(kind, reader)?)
             }
-            message::RELIABLE.. => Self::Reliable(ReliableRange::parse(kind, reader)?),
+            message::UNORDERED..message::UNRELIABLE | message::RELIABLE.. => {
+                Self::Reliable(ReliableRange::parse(kind, reader)?)
+            }
             _ => return Err(ParseError::UnknownType),
         })
     }
@@ -217,6 +219,7 @@ impl ChannelOpen {
             0 => Reliability::Unreliable,
             1 => Reliability::Reliable,
             2 => Reliability::UnreliableSequenced,
+            3 => Reliability::ReliableUnordered,
             _ => return Err(ParseError::BadValue),
         };
         let incarnation = Incarnation(reader.u8()?);
@@ -232,6 +235,7 @@ impl ChannelOpen {
             Reliability::Unreliable => (0, 0),
             Reliability::Reliable => (1, self.credit),
             Reliability::UnreliableSequenced => (2, 0),
+            Reliability::ReliableUnordered => (3, self.credit),
         };
         writer.bytes(&[CHANNEL_OPEN, self.channel.0, reliability, self.incarnation.0])?;
         writer.varint(credit)
@@ -357,6 +361,8 @@ mod tests {
             credit: 0x4001,
         };
         check(Frame::ChannelOpen(open), &[2, 5, 1, 6, 0x80, 0, 0x40, 1]);
+        let unordered = ChannelOpen { reliability: Reliability::ReliableUnordered, ..open };
+        check(Frame::ChannelOpen(unordered), &[2, 5, 3, 6, 0x80, 0, 0x40, 1]);
         let open = ChannelOpen { reliability: Reliability::Unreliable, credit: 0, ..open };
         check(Frame::ChannelOpen(open), &[2, 5, 0, 6, 0]);
         let open = ChannelOpen { reliability: Reliability::UnreliableSequenced, ..open };
@@ -393,7 +399,7 @@ mod tests {
     fn values_that_may_not_be_are_refused() {
         let refused: [(&[u8], ParseError); 13] = [
             (&[0, 0, 1], ParseError::BadValue),
-            (&[2, 5, 3, 6, 0], ParseError::BadValue),
+            (&[2, 5, 4, 6, 0], ParseError::BadValue),
             (&[2, 5, 2, 6, 1], ParseError::BadValue),
             (&[2, 5, 0, 6, 1], ParseError::BadValue),
             (&[4, 5, 6, 0x40, 63], ParseError::NonMinimal),
@@ -403,7 +409,7 @@ mod tests {
             (&[9], ParseError::UnknownType),
             (&[0x0f], ParseError::UnknownType),
             (&[0x30], ParseError::UnknownType),
-            (&[0x7f], ParseError::UnknownType),
+            (&[0x3f], ParseError::UnknownType),
             (&[3, 5], ParseError::Truncated),
         ];
         for (bytes, error) in refused {
