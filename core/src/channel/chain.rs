@@ -47,12 +47,19 @@ impl Item for Block {
 pub(super) struct Chain {
     base: u64,
     /// Offset of the first byte of the block `cursor`, which is where the last walk ended: bulk
-    /// data is written and read in order, so the next one mostly begins there.
+    /// data is read in order, so the next one mostly begins there.
     cursor_base: u64,
     cursor: u32,
     head: u32,
     tail: u32,
     blocks: u32,
+}
+
+/// A block of a chain and the offset of its first byte.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    base: u64,
+    block: u32,
 }
 
 impl Chain {
@@ -72,6 +79,11 @@ impl Chain {
     /// Offset of the first byte that the blocks hold.
     pub(super) const fn base(&self) -> u64 {
         self.base
+    }
+
+    /// The last block, for [`Chain::write_from`] after more were added.
+    pub(super) const fn last(&self) -> Place {
+        Place { base: self.limit().saturating_sub(BLOCK_DATA as u64), block: self.tail }
     }
 
     /// Blocks to add so that everything below `end` is covered.
@@ -110,9 +122,25 @@ impl Chain {
     }
 
     /// Copies `bytes` to `offset`; the blocks must cover them.
-    pub(super) fn write(&mut self, pool: &mut Pool<'_, Block>, mut offset: u64, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+    pub(super) fn write(&mut self, pool: &mut Pool<'_, Block>, offset: u64, bytes: &[u8]) {
+        if !bytes.is_empty() {
             let (block, at) = self.seek(pool, offset);
+            self.write_from(pool, Place { base: offset - at as u64, block }, offset, bytes);
+        }
+    }
+
+    /// As [`Chain::write`], but beginning the walk at `from`, and without moving the place where
+    /// the next one begins: for what is read far behind where it is written.
+    pub(super) fn write_from(
+        &self,
+        pool: &mut Pool<'_, Block>,
+        mut from: Place,
+        mut offset: u64,
+        mut bytes: &[u8],
+    ) {
+        while !bytes.is_empty() {
+            let (block, at) = self.walk(pool, from, offset);
+            from = Place { base: offset - at as u64, block };
             let room = &mut pool[block].data[at..];
             let (now, rest) = bytes.split_at(bytes.len().min(room.len()));
             room[..now.len()].copy_from_slice(now);
@@ -161,19 +189,25 @@ impl Chain {
 
     /// The block that holds `offset`, and where in it; the blocks must cover it.
     pub(super) fn seek(&mut self, pool: &Pool<'_, Block>, offset: u64) -> (u32, usize) {
-        let (mut block, mut base) = if self.cursor != NONE && self.cursor_base <= offset {
-            (self.cursor, self.cursor_base)
-        } else {
-            (self.head, self.base)
-        };
-        while offset - base >= BLOCK_DATA as u64 {
-            block = pool[block].next;
-            base += BLOCK_DATA as u64;
-        }
+        let cursor = Place { base: self.cursor_base, block: self.cursor };
+        let (block, at) = self.walk(pool, cursor, offset);
+        let base = offset - at as u64;
         // A look back (a range sent again) does not move the cursor: the next walk is likely to
         // go on with what is new.
         if self.cursor == NONE || base >= self.cursor_base {
             (self.cursor, self.cursor_base) = (block, base);
+        }
+        (block, at)
+    }
+
+    /// As [`Chain::seek`]; begins at `from`, or at the head if that is no place or lies behind.
+    fn walk(&self, pool: &Pool<'_, Block>, from: Place, offset: u64) -> (u32, usize) {
+        let begins = from.block != NONE && from.base <= offset;
+        let Place { mut base, mut block } =
+            if begins { from } else { Place { base: self.base, block: self.head } };
+        while offset - base >= BLOCK_DATA as u64 {
+            block = pool[block].next;
+            base += BLOCK_DATA as u64;
         }
         (block, (offset - base) as usize)
     }
@@ -368,6 +402,26 @@ mod tests {
         assert_eq!(out, data[1100..2000]);
         assert_eq!(chain.restart(&mut pool, 0), 8);
         assert_eq!(free.taken(), 0);
+    }
+
+    #[test]
+    fn reading_far_behind_what_is_written_begins_where_it_ended() {
+        let (mut blocks, mut free) = (std::vec![Block::new(); 9], FreeList::new());
+        let mut pool = Pool::new(&mut blocks, &mut free);
+        let mut chain = Chain::new();
+        let data = bytes(4500);
+        for (n, piece) in data.chunks(450).enumerate() {
+            let (last, end) = (chain.last(), (n + 1) as u64 * 450);
+            assert!(chain.extend(&mut pool, end));
+            chain.write_from(&mut pool, last, end - 450, piece);
+            // Half as fast as it is written.
+            let read = n * 225;
+            let mut out = [0; 225];
+            chain.copy_to(&pool, read as u64, &mut out);
+            assert_eq!(out, data[read..read + 225]);
+            let last_read = (read + 224) as u64;
+            assert!(last_read - chain.cursor_base < BLOCK_DATA as u64);
+        }
     }
 
     #[test]

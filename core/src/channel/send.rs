@@ -132,10 +132,12 @@ impl Channels {
         let end = send.end + (prefix_len + data.len()) as u64;
         let blocks = send.chain.blocks_missing(end) as u32;
         let paid = self.accounts.send.reserve(&mut pools.shares.send, blocks);
+        let last = send.chain.last();
         let extended = paid && send.chain.extend(&mut pools.send, end);
         assert!(extended, "there was room, and each block on an account exists");
-        send.chain.write(&mut pools.send, send.end, prefix.get(..prefix_len).unwrap_or_default());
-        send.chain.write(&mut pools.send, send.end + prefix_len as u64, data);
+        let prefix = prefix.get(..prefix_len).unwrap_or_default();
+        send.chain.write_from(&mut pools.send, last, send.end, prefix);
+        send.chain.write_from(&mut pools.send, last, send.end + prefix_len as u64, data);
         let (old_end, released) = (send.end, send.released(pools.nodes.items()));
         send.end = end;
         send.ages.on_queued(released, old_end, end, now);
