@@ -42,6 +42,8 @@ pub struct NetworkManager {
     pub(crate) out: Box<[u8]>,
     /// What in `out` the socket has not taken yet.
     pub(crate) pending: Option<Transmit>,
+    /// What was written behind that, and does not go with it.
+    pub(crate) behind: Option<Transmit>,
     pub(crate) outgoing: Option<EmulatedLink>,
     pub(crate) incoming: Option<EmulatedLink>,
     /// A message is made one piece here; gone while a callback runs.
@@ -70,6 +72,7 @@ impl NetworkManager {
             sockets,
             out: vec![0; SEGMENTS_MAX * DATAGRAM_MAX].into_boxed_slice(),
             pending: None,
+            behind: None,
             outgoing: config.outgoing.map(EmulatedLink::new),
             incoming: config.incoming.map(EmulatedLink::new),
             message: Some(vec![0; largest as usize].into_boxed_slice()),
@@ -246,6 +249,7 @@ impl NetworkManager {
     pub fn network_changed(&mut self) -> Result<(), SocketError> {
         // What one socket would not take is not for another: it is lost, as on any changing network.
         self.pending = None;
+        self.behind = None;
         self.timed().network_changed();
         self.sockets.reopen()
     }

@@ -133,14 +133,46 @@ impl NetworkManager {
                     break;
                 }
                 self.pending = None;
+                if let Some(next) = self.behind.take() {
+                    self.out.copy_within(transmit.len..transmit.len + next.len, 0);
+                    self.pending = Some(next);
+                }
             }
-            let most = self.sockets.segments_max();
-            self.pending = self.endpoint.poll_transmit(now, scope, most, &mut self.out);
+            self.fill(now, scope);
             if self.pending.is_none() {
                 break;
             }
         }
         self.send_due(now);
+    }
+
+    /// Writes what one system call can send: datagrams to one relay, of one size but for the last,
+    /// whichever peers they are for.
+    fn fill(&mut self, now: Instant, scope: Scope) {
+        let most = self.sockets.segments_max();
+        let Self { endpoint, out, pending, .. } = self;
+        let Some(mut run) =
+            pending.take().or_else(|| endpoint.poll_transmit(now, scope, most, out))
+        else {
+            return;
+        };
+        let size = run.segment_size.unwrap_or(run.len);
+        while run.len.is_multiple_of(size) && run.len / size < most {
+            let left = most - run.len / size;
+            let room = self.out.get_mut(run.len..).filter(|room| room.len() >= DATAGRAM_MAX);
+            let Some(next) = room.and_then(|room| endpoint.poll_transmit(now, scope, left, room))
+            else {
+                break;
+            };
+            let goes_along = next.segment_size.map_or(next.len <= size, |other| other == size);
+            if next.to != run.to || !goes_along {
+                self.behind = Some(next);
+                break;
+            }
+            run.len += next.len;
+            run.segment_size = Some(size);
+        }
+        self.pending = Some(run);
     }
 
     /// Sends what `out` holds, or lays it on the emulated link.

@@ -47,6 +47,30 @@ fn both_kinds_of_channel_carry_messages_both_ways() {
     assert!(traffic.wire_bytes_in > 20 * 3000 && traffic.wire_bytes_out > 20 * 100);
 }
 
+/// What is for several peers leaves together where sizes allow: none of it may get lost or mixed up.
+#[test]
+fn one_flush_reaches_every_peer_whatever_the_sizes() {
+    let (relay, mut host, first) = two_players();
+    let mut players = vec![first];
+    players.extend((1..8).map(|_| Player::new(config(&relay))));
+    for player in &mut players {
+        run(&mut host, player, |_, player| player.net.route().is_some());
+        connect(&mut host, player);
+    }
+    for round in 0..20_u8 {
+        for (n, player) in players.iter().enumerate() {
+            let len = [100, 100, 100, 40, 100, 3000, 700, 1][(n + usize::from(round) / 4) % 8];
+            host.net.send_message(player.id(), 1, &vec![round; len]).unwrap();
+        }
+        host.frame();
+    }
+    for player in &mut players {
+        run(&mut host, player, |_, player| player.payloads(1).count() == 20);
+        let rounds = player.payloads(1).enumerate();
+        assert!(rounds.into_iter().all(|(n, message)| message.iter().all(|byte| *byte == n as u8)));
+    }
+}
+
 #[test]
 fn nothing_leaves_before_flush() {
     let (_relay, mut a, mut b) = connected_players();
