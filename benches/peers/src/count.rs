@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::process::Command;
 use std::sync::Arc;
 
-use waylane_benches::{RELIABLE, UNRELIABLE, World};
+use waylane_benches::{RELIABLE, Sessions, UNRELIABLE, World};
 use waylane_crypto::Seeded;
 use waylane_crypto::ring::Ring;
 
@@ -37,6 +37,8 @@ pub fn print() -> Result<(), String> {
             our as f64 / their as f64,
         );
     }
+    let relay = measure("relay", "unreliable", 1)?;
+    println!("| a relay's part, each datagram | {relay} | | | | | |");
     Ok(())
 }
 
@@ -51,6 +53,7 @@ pub fn repeat(library: &str, channel: &str, count: u32, times: u32) -> Option<()
     match library {
         "waylane" => waylane(channel, count, times),
         "quinn" => quinn(channel, count, times),
+        "relay" => relay(times),
         _ => return None,
     }
     Some(())
@@ -62,6 +65,17 @@ fn waylane(channel: Channel, count: u32, times: u32) {
     let mut world = World::connected(|seed| Ring::with_random(Seeded::new(seed)));
     for _ in 0..times {
         assert_eq!(world.exchange(channel, count as usize, 100), u64::from(count));
+    }
+}
+
+/// One datagram of a message after another, of a thousand sessions.
+fn relay(times: u32) {
+    let sessions = Sessions::new(1000, 130);
+    let forwarder = sessions.forwarder();
+    let mut now = waylane_core::time::Instant::ZERO;
+    for (from, bytes) in sessions.datagrams().iter().cycle().take(times as usize) {
+        now += Duration::from_micros(10);
+        core::hint::black_box(forwarder.forward(now, *from, bytes));
     }
 }
 

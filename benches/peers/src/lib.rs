@@ -9,6 +9,7 @@ pub mod count;
 pub mod enet;
 pub mod frames;
 pub mod host;
+pub mod loopback;
 pub mod net;
 pub mod node;
 pub mod peer;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use waylane_peers::peer::Library;
 use waylane_peers::table::Table;
-use waylane_peers::{count, enet, frames, host, quic};
+use waylane_peers::{count, enet, frames, host, loopback, quic};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -21,12 +21,16 @@ fn main() -> ExitCode {
             }
         },
         Some("host") => host(arguments),
+        Some("loopback") => {
+            loopback::print();
+            Some(())
+        }
         Some("repeat") => repeat(arguments),
         _ => None,
     };
     if done.is_none() {
         eprintln!(
-            "usage: table [w1|burst|w2|w5|w7 …] [--seeds N] | count | host [PEERS] | repeat LIBRARY CHANNEL COUNT TIMES"
+            "usage: table [w1|burst|w2|w5|w7 …] [--seeds N] | count | host [PEERS] | loopback | repeat LIBRARY CHANNEL COUNT TIMES"
         );
         return ExitCode::FAILURE;
     }

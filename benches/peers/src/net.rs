@@ -23,9 +23,12 @@ pub struct Net {
     flows: [Vec<Playing>; 2],
     peers: [Box<dyn Peer>; 2],
     wakes_at: [Instant; 2],
-    flying: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     flown: u64,
 }
+
+/// When a datagram arrives, its number, to which end, and its bytes.
+type Flying = (Instant, u64, usize, Vec<u8>);
 
 /// What a program has sent and heard.
 #[derive(Default)]
