@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use waylane_relay::{Config, Relay};
+use waylane_relay::{Config, IoChoice, Relay};
 
 /// What `relay` is asked for.
 #[derive(clap::Args, Debug)]
@@ -22,6 +22,25 @@ pub(crate) struct Options {
     /// start. Made if it is not there. Default: waylane/dev-relay.key in the user's state folder.
     #[arg(long, value_name = "FILE", requires = "dev")]
     key: Option<PathBuf>,
+    /// By what to talk to the system; 'uring' and 'mmsg' on Linux only. Default: what the
+    /// configuration says, or 'auto': the cheapest there is.
+    #[arg(long, value_enum, value_name = "IO")]
+    io: Option<Sockets>,
+    /// Threads that forward; 0 for one for each processor. Default: what the configuration says.
+    #[arg(long, value_name = "COUNT")]
+    workers: Option<u16>,
+    /// Keep each of them on one processor.
+    #[arg(long)]
+    pin: bool,
+}
+
+/// What `--io` can be.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Sockets {
+    Auto,
+    Uring,
+    Mmsg,
+    Std,
 }
 
 /// Runs a relay until it is stopped from outside.
@@ -36,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .with_target(false)
         .init();
     let config = configuration(options)?;
-    let mut relay = Relay::bind(&config).map_err(|e| e.to_string())?;
+    let mut relay = start(&config)?;
     if let Some(key) = &config.key_file {
         eprintln!("* key: {}", key.display());
     }
@@ -62,7 +81,29 @@ fn configuration(options: &Options) -> Result<Config, String> {
     if let Some(listen) = options.listen {
         config.listen = vec![listen];
     }
+    if let Some(io) = options.io {
+        config.io = match io {
+            Sockets::Auto => IoChoice::Auto,
+            Sockets::Uring => IoChoice::Uring,
+            Sockets::Mmsg => IoChoice::Mmsg,
+            Sockets::Std => IoChoice::Std,
+        };
+    }
+    config.workers = options.workers.unwrap_or(config.workers);
+    config.pin |= options.pin;
     Ok(config)
+}
+
+/// The relay, over the best that the system has.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start(config: &Config) -> Result<Relay, String> {
+    #[cfg(target_os = "linux")]
+    let relay = Relay::over(config, waylane_runtime_linux::back_end);
+    #[cfg(not(target_os = "linux"))]
+    let relay = Relay::bind(config);
+    relay.map_err(|error| error.to_string())
 }
 
 /// Where a development relay keeps its key. Makes the folder.

@@ -58,6 +58,32 @@ pub struct Config {
     /// Bytes to ask the system for, for each socket buffer. Default 4 MiB.
     #[serde(default = "default_socket_buffer")]
     pub socket_buffer: u32,
+    /// By what it talks to the system. Default `auto`.
+    #[serde(default)]
+    pub io: IoChoice,
+    /// Workers, each a thread with a socket of its own; 0 for one for each processor. Default 0;
+    /// there is always one where the system does not share out a port (all but Linux).
+    #[serde(default)]
+    pub workers: u16,
+    /// Whether each worker stays on one processor (Linux). Default no.
+    #[serde(default)]
+    pub pin: bool,
+}
+
+/// By what a relay talks to the system.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum IoChoice {
+    /// By the cheapest that the system has, as measured at the start.
+    #[default]
+    Auto,
+    /// `io_uring` (Linux).
+    Uring,
+    /// `recvmmsg` and `sendmmsg` (Linux).
+    Mmsg,
+    /// One call a datagram, on every system.
+    Std,
 }
 
 /// Whom a relay serves.
@@ -90,6 +116,9 @@ impl Config {
             keep_alive_s: default_keep_alive_s(),
             ticket_lifetime_h: default_ticket_lifetime_h(),
             socket_buffer: default_socket_buffer(),
+            io: IoChoice::Auto,
+            workers: 1,
+            pin: false,
         }
     }
 
@@ -149,6 +178,9 @@ impl Config {
                 "name the address by which players reach the relay, such as \"203.0.113.5:4433\": \
                  listen names all of the machine's",
             );
+        }
+        if usize::from(self.workers) > WORKERS_MAX {
+            return wrong("workers", "1 to 256, or 0 for one for each processor");
         }
         self.core(0).check().map_err(ConfigError::Limits)
     }
@@ -215,6 +247,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 const DEFAULT_PORT: u16 = 4433;
+const WORKERS_MAX: usize = 256;
 
 fn default_sessions() -> u32 {
     RelayLimits::default().sessions
@@ -267,11 +300,15 @@ mod tests {
             region = "eu-1"
             sessions = 1000
             lifetime_s = 90
+            io = "mmsg"
+            workers = 2
+            pin = true
             "#,
         )
         .unwrap();
         assert_eq!((config.mode, config.listen.len(), config.sessions), (Mode::Open, 2, 1000));
         assert_eq!(config.core(0).lifetime, Duration::from_secs(90));
+        assert_eq!((config.io, config.workers, config.pin), (IoChoice::Mmsg, 2, true));
     }
 
     #[test]
@@ -296,6 +333,8 @@ mod tests {
             ("mode = \"dev\"\nlisten = [\"127.0.0.1:1\"]\nsessions = 3", "sessions"),
             ("mode = \"dev\"\nlisten = [\"127.0.0.1:1\"]\nlifetime_s = 3", "lifetime"),
             ("mode = \"dev\"\nlisten = [\"127.0.0.1:1\"]\nburst_ms = 0", "budget"),
+            ("mode = \"dev\"\nlisten = [\"127.0.0.1:1\"]\nio = \"fast\"", "fast"),
+            ("mode = \"dev\"\nlisten = [\"127.0.0.1:1\"]\nworkers = 300", "workers"),
         ];
         for (text, names) in cases {
             let error = Config::from_toml(text).unwrap_err().to_string();

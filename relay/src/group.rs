@@ -58,18 +58,22 @@ impl Grouping {
     }
 }
 
-/// The runs of what is to be sent, in order, each short enough to leave at once.
-pub fn runs(outgoing: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
+/// The runs of what is to be sent, in order, each short enough to leave at once; what is longer
+/// than `segment_len_max` stands alone.
+pub fn runs(outgoing: &[Outgoing], segment_len_max: usize) -> impl Iterator<Item = &[Outgoing]> {
     let mut rest = outgoing;
     core::iter::from_fn(move || {
-        let (run, after) = rest.split_at(first_run(rest));
+        let (run, after) = rest.split_at(first_run(rest, segment_len_max));
         rest = after;
         (!run.is_empty()).then_some(run)
     })
 }
 
-fn first_run(outgoing: &[Outgoing]) -> usize {
+fn first_run(outgoing: &[Outgoing], segment_len_max: usize) -> usize {
     let Some(first) = outgoing.first() else { return 0 };
+    if first.len > segment_len_max {
+        return 1;
+    }
     let mut count = 1;
     let mut bytes = first.len;
     for next in outgoing.iter().skip(1) {
@@ -195,7 +199,7 @@ mod tests {
         ) {
             let ordered = grouped(&datagrams);
             let mut seen = Vec::new();
-            for run in runs(&ordered) {
+            for run in runs(&ordered, usize::MAX) {
                 let (last, others) = run.split_last().unwrap();
                 prop_assert!(others.iter().all(|o| o.len == run[0].len));
                 prop_assert!(last.len <= run[0].len);
@@ -213,11 +217,14 @@ mod tests {
         let datagrams: Vec<_> = (0..8).map(|n| (n, 9, if n % 2 == 0 { 127 } else { 67 })).collect();
         let ordered = grouped(&datagrams);
         let lens = |run: &[Outgoing]| run.iter().map(|o| o.len).collect::<Vec<_>>();
-        let runs: Vec<_> = runs(&ordered).map(lens).collect();
+        let runs: Vec<_> = runs(&ordered, usize::MAX).map(lens).collect();
         assert_eq!(runs, [vec![127, 127, 127, 127, 67], vec![67, 67, 67]]);
         // All of one sender: its order is kept, and a shorter one closes each run.
         let datagrams: Vec<_> = datagrams.iter().map(|&(_, to, len)| (1, to, len)).collect();
         let ordered = grouped(&datagrams);
-        assert_eq!(super::runs(&ordered).map(lens).collect::<Vec<_>>(), vec![vec![127, 67]; 4]);
+        assert_eq!(
+            super::runs(&ordered, usize::MAX).map(lens).collect::<Vec<_>>(),
+            vec![vec![127, 67]; 4]
+        );
     }
 }

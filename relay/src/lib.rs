@@ -13,7 +13,7 @@
 //! A [`Worker`] does one thing over any [`Io`]: receive a batch, read the clock once, ask the
 //! forwarder about each datagram, group what goes on by destination, send. Control datagrams wait
 //! in a bounded queue for the [`Owner`] of the sessions, on a thread of its own, which answers by
-//! itself. [`io::Udp`] is the portable back end.
+//! itself. [`io::Udp`] is the portable back end; `waylane-runtime-linux` has those for Linux.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -27,7 +27,7 @@ mod relay;
 mod tables;
 mod worker;
 
-pub use config::{Config, ConfigError, Mode};
+pub use config::{Config, ConfigError, IoChoice, Mode};
 pub use counters::{RelayCounters, WorkerCounters};
 pub use group::runs;
 pub use io::Io;

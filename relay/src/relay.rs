@@ -14,7 +14,7 @@ use waylane_core::noise::KeyPair;
 use waylane_core::time::Instant;
 use waylane_crypto::ring::Ring;
 
-use crate::config::{Config, ConfigError, Mode};
+use crate::config::{Config, ConfigError, IoChoice, Mode};
 use crate::counters::{Published, RelayCounters};
 use crate::io::{BindError, Io, Sockets, Udp, Waker, open};
 use crate::key_file::{self, KeyFileError};
@@ -62,7 +62,7 @@ impl Relay {
     /// [`StartError`].
     pub fn over(
         config: &Config,
-        back_end: impl FnOnce(&Config) -> Result<BackEnd, BindError>,
+        back_end: impl FnOnce(&Config) -> Result<BackEnd, StartError>,
     ) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let mut crypto = Ring::new();
@@ -72,8 +72,7 @@ impl Relay {
             ),
             None => KeyPair::generate(&mut crypto),
         };
-        let BackEnd { workers, on_thread, outlet, tables } =
-            back_end(config).map_err(StartError::Bind)?;
+        let BackEnd { workers, on_thread, outlet, tables } = back_end(config)?;
         let local = outlet.local_addresses();
         let reached = if config.announce.is_empty() { &local } else { &config.announce };
         let entry =
@@ -159,10 +158,15 @@ impl BackEnd {
     /// One worker by the portable back end, tables on the heap.
     ///
     /// # Errors
-    /// The address that could not be bound, and why.
-    pub fn portable(config: &Config) -> Result<Self, BindError> {
-        let sockets = open(&config.listen, config.socket_buffer as usize, |_, _| Ok(()))?;
-        let fail = |error| BindError::of(&config.listen, error);
+    /// When an address cannot be bound, or another back end is asked for.
+    pub fn portable(config: &Config) -> Result<Self, StartError> {
+        if !matches!(config.io, IoChoice::Auto | IoChoice::Std) {
+            let fix = "this system has \"std\" only";
+            return Err(StartError::Config(ConfigError::Value { key: "io", fix }));
+        }
+        let sockets = open(&config.listen, config.socket_buffer as usize, |_, _| Ok(()))
+            .map_err(StartError::Bind)?;
+        let fail = |error| StartError::Bind(BindError::of(&config.listen, error));
         let outlet = Sockets::beside(&sockets).map_err(fail)?;
         let workers: Vec<Box<dyn Io + Send>> = vec![Box::new(Udp::new(sockets).map_err(fail)?)];
         let tables = SharedTables::on_heap(config.limits());

@@ -1,8 +1,11 @@
 //! The suite over the portable back end and over a fake.
 
+#[path = "suite/fake.rs"]
+mod fake;
 mod suite;
 
-use suite::rig::{fake, over};
+use fake::fake;
+use suite::rig::over;
 use suite::suite_over;
 use waylane_relay::io::Udp;
 

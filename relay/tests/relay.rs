@@ -1,24 +1,20 @@
 //! A whole relay on loopback: what it starts with, forwards, remembers and says at the end.
 #![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
-#[path = "../../core/tests/relay_support/client.rs"]
-mod client;
+mod running;
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::net::UdpSocket;
-use std::thread::{self, JoinHandle};
 
-use client::{Client, Hop, data};
-use waylane_core::directory::RelayEntry;
-use waylane_core::id::PublicKey;
+use running::client::data;
+use running::{Running, Socket};
 use waylane_core::wire::hop::ControlMessage;
-use waylane_relay::{Config, Relay, RelayHandle, StartError};
+use waylane_relay::{BackEnd, Config, IoChoice, Relay, StartError};
 
 #[test]
 fn two_sockets_exchange_a_datagram() {
     for listen in ["127.0.0.1:0", "[::1]:0"] {
-        let Some(relay) = Running::start(&dev(listen)) else { continue };
+        let Some(relay) = Running::start(&dev(listen), BackEnd::portable) else { continue };
         let mut a = Socket::new(&relay);
         let mut b = Socket::new(&relay);
         let (alice, bob) = (a.bound(1), b.bound(2));
@@ -40,7 +36,7 @@ fn a_restart_with_the_same_key_keeps_entry_and_sessions() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = dev("127.0.0.1:0");
     config.key_file = Some(directory.path().join("relay.key"));
-    let relay = Running::start(&config).unwrap();
+    let relay = Running::start(&config, BackEnd::portable).unwrap();
     let entry = relay.entry.clone();
     config.listen = entry.addresses().to_vec();
     let mut socket = Socket::new(&relay);
@@ -50,7 +46,7 @@ fn a_restart_with_the_same_key_keeps_entry_and_sessions() {
     let session = client.session;
     relay.stop();
 
-    let relay = Running::start(&config).unwrap();
+    let relay = Running::start(&config, BackEnd::portable).unwrap();
     assert_eq!(relay.entry, entry);
     assert!(client.recover(&mut socket, session) <= 3);
     assert_eq!(client.session, session);
@@ -59,7 +55,7 @@ fn a_restart_with_the_same_key_keeps_entry_and_sessions() {
 
 #[test]
 fn a_drained_relay_says_so_and_ends() {
-    let relay = Running::start(&dev("127.0.0.1:0")).unwrap();
+    let relay = Running::start(&dev("127.0.0.1:0"), BackEnd::portable).unwrap();
     let mut socket = Socket::new(&relay);
     let client = socket.bound(1);
     relay.handle.drain(Duration::from_millis(1200));
@@ -80,6 +76,11 @@ fn what_cannot_start_says_why() {
     assert!(matches!(error, StartError::Config(_)), "dev is not for the world: {error}");
 
     let mut config = dev("127.0.0.1:0");
+    config.io = IoChoice::Uring;
+    let error = Relay::bind(&config).err().unwrap();
+    assert!(error.to_string().starts_with("io:"), "{error}");
+
+    let mut config = dev("127.0.0.1:0");
     config.region = "two words".into();
     let error = Relay::bind(&config).err().unwrap();
     assert!(error.to_string().contains("region"), "{error}");
@@ -89,73 +90,4 @@ fn dev(listen: &str) -> Config {
     let mut config = Config::dev();
     config.listen = vec![listen.parse().unwrap()];
     config
-}
-
-/// A relay in a thread.
-struct Running {
-    entry: RelayEntry,
-    handle: RelayHandle,
-    thread: JoinHandle<()>,
-}
-
-impl Running {
-    /// `None` if this machine has no such address (IPv6 may be off).
-    fn start(config: &Config) -> Option<Self> {
-        let mut relay = match Relay::bind(config) {
-            Ok(relay) => relay,
-            Err(StartError::Bind(error)) if error.address.is_ipv6() => return None,
-            Err(error) => panic!("{error}"),
-        };
-        let (entry, handle) = (relay.entry().clone(), relay.handle());
-        let thread = thread::spawn(move || relay.run().unwrap());
-        Some(Self { entry, handle, thread })
-    }
-
-    fn stop(self) -> RelayHandle {
-        self.handle.stop();
-        self.thread.join().unwrap();
-        self.handle
-    }
-}
-
-/// A player's socket.
-struct Socket {
-    socket: UdpSocket,
-    relay: PublicKey,
-}
-
-impl Socket {
-    fn new(relay: &Running) -> Self {
-        let to = relay.entry.addresses()[0];
-        let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
-        socket.connect(to).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        Self { socket, relay: *relay.entry.public_key() }
-    }
-
-    fn bound(&mut self, n: u8) -> Client {
-        let mut client = Client::new(n);
-        client.address = self.socket.local_addr().unwrap();
-        client.bind(self, false);
-        client.prove(self);
-        assert_eq!(client.seen_as, Some(client.address));
-        client
-    }
-
-    fn receive(&self) -> Option<Vec<u8>> {
-        let mut bytes = [0; 2048];
-        let len = self.socket.recv(&mut bytes).ok()?;
-        Some(bytes[..len].to_vec())
-    }
-}
-
-impl Hop for Socket {
-    fn relay_key(&self) -> PublicKey {
-        self.relay
-    }
-
-    fn exchange(&mut self, _: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
-        self.socket.send(datagram).unwrap();
-        self.receive()
-    }
 }

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use waylane_relay::{Config, Relay, RelayCounters};
+use waylane_relay::{Config, RelayCounters};
 
 use super::children::{FromRelay, say};
 use super::report::Relay as Report;
@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<(), String> {
     let mut config = Config::dev();
     // Any free port, and another key each time: nobody else has this relay's entry.
     config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    let mut relay = Relay::bind(&config).map_err(|e| e.to_string())?;
+    let mut relay = crate::relay::start(&config)?;
     say(&FromRelay::Listening { entry: relay.entry().to_string() });
     let handle = relay.handle();
     let worker = std::thread::spawn(move || relay.run().map(|()| relay.counters()));

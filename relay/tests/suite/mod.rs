@@ -1,4 +1,6 @@
 //! What every back end must do, and what owner and worker do over each: one suite over all.
+#![allow(dead_code, reason = "not every test that includes it uses all of it")]
+#![allow(unused_macros, unused_imports, reason = "as above")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
 #[path = "../../../core/tests/relay_support/client.rs"]
@@ -36,6 +38,7 @@ macro_rules! suite_over {
             what_is_sent_arrives_in_order_and_what_cannot_be_is_counted,
             runs_arrive_as_what_they_were,
             it_can_be_started_again_on_another_thread,
+            a_peer_that_is_gone_concerns_nobody_else,
             a_worker_forwards_unchanged_between_bound_peers,
             mixed_and_hostile_traffic_arrives_where_it_may_and_nowhere_else,
             the_owner_tells_everybody_when_it_drains,
@@ -169,6 +172,22 @@ pub(crate) fn runs_arrive_as_what_they_were<I: Io>(mut rig: Rig<I>) {
             assert_eq!(rig.peers[1].receive(), Some(datagram));
         }
     }
+}
+
+pub(crate) fn a_peer_that_is_gone_concerns_nobody_else<I: Io>(mut rig: Rig<I>) {
+    // On loopback whoever sends there hears at once that nobody listens.
+    let gone = rig.peers.pop().unwrap().address();
+    let mut sent = Sent::default();
+    for n in 0..20u8 {
+        rig.peers[0].send(&[n; 40]);
+        while rig.io.receive(LONG).unwrap() == 0 {}
+        let to = if n % 4 == 3 { rig.peers[1].address() } else { gone };
+        rig.io.send(&[Outgoing { index: 0, len: 40, to }], &mut sent);
+    }
+    for n in [3, 7, 11, 15, 19] {
+        assert_eq!(rig.peers[1].receive(), Some(vec![n; 40]));
+    }
+    assert_eq!(sent.datagrams + sent.failed.total(), 20);
 }
 
 pub(crate) fn it_can_be_started_again_on_another_thread<I: Io + Send>(mut rig: Rig<I>) {
@@ -315,14 +334,19 @@ impl<I: Io> World<I> {
 
     /// Until so many more datagrams have come and been dealt with.
     pub(crate) fn serve(&mut self, count: u64) {
+        self.forward(self.worker.counters().received + count);
         let now = self.now;
-        let until = self.worker.counters().received + count;
+        while self.owner.turn(Duration::ZERO, || now) > 0 {}
+    }
+
+    /// The worker's part, until it has received so many since its start.
+    pub(crate) fn forward(&mut self, until: u64) {
+        let now = self.now;
         while self.worker.counters().received < until {
             let before = self.worker.counters().received;
             self.worker.turn(LONG, || now).unwrap();
             assert!(self.worker.counters().received > before, "a datagram was lost");
         }
-        while self.owner.turn(Duration::ZERO, || now) > 0 {}
     }
 
     /// A client that is bound through `peer`.

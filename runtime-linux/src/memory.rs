@@ -1,0 +1,170 @@
+//! Memory straight from the kernel: for buffers that it writes to, and for large tables.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+use std::io;
+
+use waylane_core::relay::{HotEntry, IndexBucket, RelayLimits};
+use waylane_relay::SharedTables;
+
+/// Tables for a relay of these limits in the largest pages there are to be had.
+///
+/// # Errors
+/// When there is no memory.
+pub fn tables(limits: RelayLimits) -> io::Result<(SharedTables, Pages)> {
+    let (hot, pages) = Table::<HotEntry>::new(limits.sessions as usize)?;
+    let (index, _) = Table::<IndexBucket>::new(limits.index_buckets())?;
+    Ok((SharedTables::lent(hot, index), pages))
+}
+
+/// What kind of pages memory has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pages {
+    /// Set aside by the administrator (`vm.nr_hugepages`).
+    Huge,
+    /// Huge ones wherever the kernel can make them.
+    TransparentHuge,
+    /// Ordinary ones.
+    Ordinary,
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Huge => "huge",
+            Self::TransparentHuge => "transparent huge",
+            Self::Ordinary => "ordinary",
+        })
+    }
+}
+
+/// Anonymous memory, zero until written to; its owner says who may touch which part when.
+pub(crate) struct Region {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Region {
+    /// `len` bytes in ordinary pages.
+    pub(crate) fn new(len: usize) -> io::Result<Self> {
+        Self::map(len, 0)
+    }
+
+    /// `len` bytes in huge pages if there are any.
+    pub(crate) fn huge(len: usize) -> io::Result<(Self, Pages)> {
+        let whole = len.next_multiple_of(HUGE_PAGE);
+        if len >= HUGE_PAGE
+            && let Ok(region) = Self::map(whole, libc::MAP_HUGETLB)
+        {
+            return Ok((region, Pages::Huge));
+        }
+        let region = Self::map(whole, 0)?;
+        // SAFETY: advises about the mapping just made and changes nothing that can be seen.
+        let advised =
+            unsafe { libc::madvise(region.start.as_ptr().cast(), region.len, libc::MADV_HUGEPAGE) };
+        let pages = if advised == 0 { Pages::TransparentHuge } else { Pages::Ordinary };
+        Ok((region, pages))
+    }
+
+    pub(crate) const fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// The place `offset` bytes in; `None` if `len` bytes from there are not all inside.
+    pub(crate) fn place(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: `offset` is within the mapping, as just tested.
+        Some(unsafe { self.start.add(offset) })
+    }
+
+    fn map(len: usize, flags: libc::c_int) -> io::Result<Self> {
+        let len = len.max(1);
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice overlaps nothing.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping made by `map`, and nothing borrowed from it is left.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+// SAFETY: a region is memory and nothing of the thread that made it.
+unsafe impl Send for Region {}
+// SAFETY: by `&self` it gives out nothing but its address.
+unsafe impl Sync for Region {}
+
+/// So many `T`, all zero.
+struct Table<T> {
+    region: Region,
+    count: usize,
+    of: PhantomData<T>,
+}
+
+impl<T: Zeroed> Table<T> {
+    fn new(count: usize) -> io::Result<(Self, Pages)> {
+        let len = count.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let (region, pages) = Region::huge(len)?;
+        Ok((Self { region, count, of: PhantomData }, pages))
+    }
+}
+
+impl<T: Zeroed> AsRef<[T]> for Table<T> {
+    fn as_ref(&self) -> &[T] {
+        // SAFETY: the region is `count` times the size of `T` or more, starts at a page and so is
+        // aligned for it, was zero, which is a `T`, and lives as long as the table. Whoever writes
+        // to it does so by the atomics that `T` is made of.
+        unsafe { core::slice::from_raw_parts(self.region.start().cast(), self.count) }
+    }
+}
+
+/// A type made of nothing but 32-bit atomics.
+///
+/// # Safety
+/// Zero bytes must be a value of the type, and its alignment no more than a page's.
+unsafe trait Zeroed: Sync + Send {}
+// SAFETY: `repr(C)`, sixteen `AtomicU32`.
+unsafe impl Zeroed for HotEntry {}
+// SAFETY: `repr(C)`, sixteen `AtomicU32`.
+unsafe impl Zeroed for IndexBucket {}
+
+const HUGE_PAGE: usize = 2 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_have_their_sizes() {
+        let limits = RelayLimits { sessions: 100_000, pending: 1 };
+        let (shared, _) = tables(limits).unwrap();
+        let tables = shared.tables();
+        assert_eq!((tables.hot.len(), tables.index.len()), (100_000, limits.index_buckets()));
+    }
+
+    #[test]
+    fn places_are_inside() {
+        let region = Region::new(5000).unwrap();
+        assert!(region.place(0, 5000).is_some() && region.place(4000, 1000).is_some());
+        assert!(region.place(4000, 1001).is_none() && region.place(usize::MAX, 2).is_none());
+    }
+}
