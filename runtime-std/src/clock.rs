@@ -1,5 +1,6 @@
 //! The one place where the client reads clocks.
 
+use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use waylane_core::time::{Instant, micros};
@@ -31,13 +32,17 @@ impl Clock {
 
 /// Wall-clock time in microseconds since 1970; 0 if the machine believes to be before that.
 pub(crate) fn unix_micros() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros)
+    micros(wall_clock())
+}
+
+/// Wall-clock time since 1970; zero if the machine believes to be before that.
+pub(crate) fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
 
     #[test]
     fn both_clocks_agree() {

@@ -12,6 +12,7 @@ use waylane_core::endpoint::{
 };
 use waylane_core::id::{ChannelId, PeerId, RelayId};
 use waylane_core::invite::{Invite, InviteSecret};
+use waylane_core::time::Instant;
 use waylane_crypto::ring::Ring;
 
 use crate::clock::Clock;
@@ -38,6 +39,8 @@ pub struct NetworkManager {
     pub(crate) endpoint: Endpoint<Ring, Heap>,
     pub(crate) clock: Clock,
     pub(crate) sockets: Sockets,
+    /// When the sockets were last found empty.
+    pub(crate) looked_at: Instant,
     /// What is being sent is written here.
     pub(crate) out: Box<[u8]>,
     /// What in `out` the socket has not taken yet.
@@ -69,6 +72,7 @@ impl NetworkManager {
         let mut manager = Self {
             endpoint,
             clock,
+            looked_at: clock.now(),
             sockets,
             out: vec![0; SEGMENTS_MAX * DATAGRAM_MAX].into_boxed_slice(),
             pending: None,

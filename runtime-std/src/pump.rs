@@ -6,11 +6,12 @@ use waylane_core::channel::Scope;
 use waylane_core::endpoint::Transmit;
 use waylane_core::time::Instant;
 
+use crate::clock::wall_clock;
 use crate::emulation::EmulatedLink;
 use crate::event::{self, Event};
 use crate::manager::NetworkManager;
 use crate::meter::Bytes;
-use crate::socket::{DATAGRAM_MAX, Sent};
+use crate::socket::{DATAGRAM_MAX, Received, Sent};
 
 impl NetworkManager {
     /// Receives, and tells everything that happened by calling `on_event` with the manager itself,
@@ -92,12 +93,22 @@ impl NetworkManager {
     /// Takes what one read of each socket gives; whether there may be more.
     fn receive_batch(&mut self) -> bool {
         let now = self.clock.now();
+        // None has waited for longer than since the last look, whatever the wall clock does.
+        let longest = now.since(self.looked_at);
+        let wall = wall_clock();
         let Self { sockets, endpoint, incoming, .. } = self;
-        let more = sockets.receive(|from, datagram| match incoming {
-            Some(link) => link.offer(now, from, datagram),
-            // A refusal is counted by the endpoint.
-            None => endpoint.handle_datagram(now, from, datagram).unwrap_or(()),
+        let more = sockets.receive(|Received { from, bytes, arrived }| match incoming {
+            Some(link) => link.offer(now, from, bytes),
+            None => {
+                let waited = arrived.map_or(Duration::ZERO, |at| wall.saturating_sub(at));
+                let waited = waited.min(longest);
+                // A refusal is counted by the endpoint.
+                endpoint.handle_waiting_datagram(now, waited, from, bytes).unwrap_or(());
+            }
         });
+        if !more {
+            self.looked_at = now;
+        }
         if let Some(link) = incoming {
             while link.peek(now).is_some() {
                 let Some((from, mut datagram)) = link.remove() else { break };

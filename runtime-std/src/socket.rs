@@ -49,6 +49,14 @@ pub(crate) enum Sent {
     Full,
 }
 
+/// A datagram out of a socket.
+pub(crate) struct Received<'a> {
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: &'a mut [u8],
+    /// When the system took it in, since 1970; `None` where the system does not tell.
+    pub(crate) arrived: Option<Duration>,
+}
+
 /// The client's sockets and the buffers they receive into.
 pub(crate) struct Sockets {
     families: [Family; 2],
@@ -110,9 +118,9 @@ impl Sockets {
         family.socket.as_ref().map_or(Sent::Gone, |socket| socket.send(to, bytes, segment_size))
     }
 
-    /// Takes one batch from each socket, each datagram by itself. `false` once the sockets are
-    /// empty.
-    pub(crate) fn receive(&mut self, mut take: impl FnMut(SocketAddr, &mut [u8])) -> bool {
+    /// Takes one batch from each socket, each datagram by itself, with when it arrived by the
+    /// system's wall clock, if the system tells. `false` once the sockets are empty.
+    pub(crate) fn receive(&mut self, mut take: impl FnMut(Received<'_>)) -> bool {
         for socket in self.families.iter_mut().filter_map(|family| family.socket.as_mut()) {
             socket.receive(&mut self.buffers, &mut take);
         }
@@ -223,7 +231,7 @@ impl Socket {
         }
     }
 
-    fn receive(&mut self, buffers: &mut [u8], take: &mut impl FnMut(SocketAddr, &mut [u8])) {
+    fn receive(&mut self, buffers: &mut [u8], take: &mut impl FnMut(Received<'_>)) {
         let mut meta = [RecvMeta::default(); BUFFERS];
         let received = if let Some(state) = &self.state {
             let mut chunks = buffers.chunks_exact_mut(BUFFER_LEN);
@@ -253,12 +261,13 @@ impl Socket {
         for (meta, buffer) in meta.iter().zip(buffers.chunks_exact_mut(BUFFER_LEN)).take(received) {
             let Some(bytes) = buffer.get_mut(..meta.len) else { continue };
             let from = without_scope(meta.addr);
+            let arrived = meta.timestamp;
             if bytes.is_empty() {
-                take(from, bytes);
+                take(Received { from, bytes, arrived });
                 continue;
             }
-            for datagram in bytes.chunks_mut(meta.stride.max(1)) {
-                take(from, datagram);
+            for bytes in bytes.chunks_mut(meta.stride.max(1)) {
+                take(Received { from, bytes, arrived });
             }
         }
     }
@@ -338,9 +347,9 @@ mod tests {
         let mut received = Vec::new();
         while received.len() < segments {
             assert!(sockets.wait(Duration::from_secs(20)));
-            while sockets.receive(|from, bytes| {
-                assert_eq!(from, to);
-                received.push(bytes.to_vec());
+            while sockets.receive(|datagram| {
+                assert_eq!(datagram.from, to);
+                received.push(datagram.bytes.to_vec());
             }) {}
         }
         assert!(received.iter().map(Vec::as_slice).eq(run.chunks(100)));
@@ -358,7 +367,7 @@ mod tests {
         other.send_to(b"", from).unwrap();
         assert!(sockets.wait(Duration::from_secs(20)));
         let mut came = 0;
-        while sockets.receive(|from, bytes| {
+        while sockets.receive(|Received { from, bytes, .. }| {
             assert_eq!(
                 (from, bytes.len()),
                 (SocketAddr::from((Ipv6Addr::LOCALHOST, to.port())), 0)

@@ -181,25 +181,26 @@ impl Player {
 /// The buffer in which datagrams wait for a player that polls by frame.
 #[derive(Default)]
 pub(crate) struct Socket {
-    waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+    waiting: VecDeque<(Instant, SocketAddr, Vec<u8>)>,
     bytes: usize,
     pub(crate) overflowed: u64,
 }
 
 impl Socket {
-    pub(crate) fn push(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn push(&mut self, now: Instant, from: SocketAddr, bytes: Vec<u8>) {
         if self.bytes + bytes.len() > SOCKET_BUFFER {
             self.overflowed += 1;
         } else {
             self.bytes += bytes.len();
-            self.waiting.push_back((from, bytes));
+            self.waiting.push_back((now, from, bytes));
         }
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
-        let (from, bytes) = self.waiting.pop_front()?;
+    /// The oldest datagram, and when it arrived.
+    pub(crate) fn pop(&mut self) -> Option<(Instant, SocketAddr, Vec<u8>)> {
+        let (arrived, from, bytes) = self.waiting.pop_front()?;
         self.bytes -= bytes.len();
-        Some((from, bytes))
+        Some((arrived, from, bytes))
     }
 
     pub(crate) fn clear(&mut self) {
@@ -220,10 +221,12 @@ mod tests {
         let mut socket = Socket::default();
         let from = "198.18.0.1:1".parse().unwrap();
         for n in 0..1500u16 {
-            socket.push(from, vec![n as u8; 1000]);
+            socket.push(Instant::from_millis(n.into()), from, vec![n as u8; 1000]);
         }
         assert_eq!(socket.overflowed, 1500 - SOCKET_BUFFER as u64 / 1000);
-        assert_eq!(socket.pop().unwrap().1[0], 0);
-        assert_eq!(socket.pop().unwrap().1[0], 1);
+        for n in 0..2 {
+            let (arrived, _, bytes) = socket.pop().unwrap();
+            assert_eq!((arrived, bytes[0]), (Instant::from_millis(n), n as u8));
+        }
     }
 }

@@ -148,6 +148,8 @@ pub(crate) struct Settings {
 /// The endpoint, as far as a connection needs it, for one call.
 pub(crate) struct Context<'a, C: Crypto> {
     pub(crate) now: Instant,
+    /// How long the datagram being handled had waited in this host.
+    pub(crate) waited: Duration,
     pub(crate) crypto: &'a mut C,
     pub(crate) identity: &'a KeyPair,
     pub(crate) me: PeerId,

@@ -107,7 +107,8 @@ impl<C: Crypto> Peer<C> {
         // A packet of which something was refused for lack of memory counts as lost: it will come
         // again, when there may be room.
         if whole {
-            let arrival = Arrival { number, size: len as u16, wants, host_delay: Duration::ZERO };
+            let host_delay = context.waited;
+            let arrival = Arrival { number, size: len as u16, wants, host_delay };
             self.received.on_received(context.now, arrival);
         }
         self.set_ack_timer();
@@ -172,7 +173,8 @@ impl<C: Crypto> Peer<C> {
         for range in ack.ranges(next) {
             ranges.push(range.map_err(|_| Refusal::Protocol)?).map_err(|_| Refusal::Protocol)?;
         }
-        let delay = EndDelay { ack: ack.delay.duration(), host: ack.host_delay.duration() };
+        let both = |theirs: AckDelay| theirs.duration().saturating_add(context.waited);
+        let delay = EndDelay { ack: both(ack.delay), host: both(ack.host_delay) };
         let Self { recovery, channels, owed, received, mtu, .. } = self;
         let pools = &mut context.pools;
         recovery

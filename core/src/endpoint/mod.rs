@@ -65,6 +65,8 @@ pub struct Endpoint<C: Crypto, L: Lender> {
 /// Everything of an endpoint that is not in lent slices.
 struct State<C> {
     now: Instant,
+    /// How long the latest datagram had waited in this host.
+    waited: Duration,
     crypto: C,
     identity: KeyPair,
     me: PeerId,
@@ -126,6 +128,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             memory: Memory::new(&config.limits, lender),
             state: State {
                 now,
+                waited: Duration::ZERO,
                 crypto,
                 identity,
                 me,

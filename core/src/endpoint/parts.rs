@@ -42,6 +42,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             events: &mut state.events,
             context: Context {
                 now: state.now,
+                waited: state.waited,
                 crypto: &mut state.crypto,
                 identity: &state.identity,
                 me: state.me,

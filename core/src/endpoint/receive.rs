@@ -28,7 +28,24 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         from: SocketAddr,
         bytes: &mut [u8],
     ) -> Result<(), Refusal> {
+        self.handle_waiting_datagram(now, Duration::ZERO, from, bytes)
+    }
+
+    /// As [`handle_datagram`](Self::handle_datagram), for a datagram that had `waited` until `now`
+    /// in this host's socket, for example for the next frame: neither side then takes that time for
+    /// the path's.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why it was not taken. It is counted already: nothing need be done.
+    pub fn handle_waiting_datagram(
+        &mut self,
+        now: Instant,
+        waited: Duration,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Result<(), Refusal> {
         self.state.now = self.state.now.max(now);
+        self.state.waited = waited;
         self.state.counters.datagrams_in += 1;
         self.state.counters.bytes_in += bytes.len() as u64;
         let taken = self.dispatch(from, bytes);

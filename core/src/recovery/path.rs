@@ -30,6 +30,8 @@ pub(super) struct PathRecovery {
     pub(super) probes: u8,
     /// Whether the acknowledgement of the latest packet may be late.
     patient: bool,
+    /// Bytes that left at the moment of the latest packet.
+    burst: u32,
     delivered: u64,
     delivered_at: Instant,
     first_sent_at: Instant,
@@ -87,6 +89,7 @@ impl PathRecovery {
             pto_count: 0,
             probes: 0,
             patient: false,
+            burst: 0,
             delivered: 0,
             delivered_at: Instant::ZERO,
             first_sent_at: Instant::ZERO,
@@ -120,12 +123,24 @@ impl PathRecovery {
             delivered: wrapped(self.delivered),
             since_delivery: since(self.delivered_at),
             since_first_sent: since(self.first_sent_at),
-            marks: Marks::new(self.delivered < self.app_limited_until, packet.is_mtu_probe()),
+            marks: Marks::new(self.delivered < self.app_limited_until, packet.is_mtu_probe())
+                .behind(self.millis_behind(packet.sent_at)),
             ..packet
         }
     }
 
+    /// How long the path needs, at the present rate, for what left at this very moment beyond an
+    /// ordinary burst, in milliseconds: a caller that comes once a frame sends a frame's worth.
+    fn millis_behind(&self, now: Instant) -> u64 {
+        let Some(rate) = self.controller.pacing_rate() else { return 0 };
+        let burst = if self.timer_from == now { u64::from(self.burst) } else { 0 };
+        let ordinary = (rate / 1000).max(ORDINARY_BURST);
+        burst.saturating_sub(ordinary) * 1000 / rate.max(1)
+    }
+
     pub(super) fn count_sent(&mut self, packet: &SentPacket, patient: bool) {
+        let before = if self.timer_from == packet.sent_at { self.burst } else { 0 };
+        self.burst = before.saturating_add(packet.size.into());
         if self.outstanding == 0 {
             self.delivered_at = packet.sent_at;
             self.first_sent_at = packet.sent_at;
@@ -196,12 +211,20 @@ impl PathRecovery {
             now,
             bytes: tally.bytes,
             newest_sent_at: newest.sent_at,
-            round_trip: is_sample.then(|| self.rtt.latest()),
+            round_trip: is_sample.then(|| self.round_trip_alone(&newest)),
             rtt: &self.rtt,
             delivered,
             interval,
             app_limited: newest.marks.app_limited(),
         });
+    }
+
+    /// The latest round trip, as it would have been had the packet not left behind others of a
+    /// frame: their time is no queue that sending less would shorten.
+    fn round_trip_alone(&self, packet: &SentPacket) -> Duration {
+        let latest = self.rtt.latest();
+        let behind = Duration::from_millis(packet.marks.millis_behind());
+        latest.saturating_sub(behind).max(self.rtt.min().min(latest))
     }
 
     /// How much was delivered since `packet` was sent, and in what time: the longer of sending it
@@ -316,6 +339,9 @@ impl LossTally {
     }
 }
 
+/// What leaves at one moment whoever calls, in bytes.
+const ORDINARY_BURST: u64 = 2400;
+
 fn short(duration: Duration) -> u32 {
     u32::try_from(micros(duration)).unwrap_or(u32::MAX)
 }
@@ -389,5 +415,20 @@ mod tests {
         acknowledge(&mut path, &[a], 1100);
         let b = send(&mut path, 1, 9000);
         assert_eq!(acknowledge(&mut path, &[b], 9100), (1000, Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn what_leaves_in_one_frame_is_no_queue() {
+        let mut path = PathRecovery::new(ControllerKind::default());
+        let first = send(&mut path, 0, 1000);
+        acknowledge(&mut path, &[first], 1040);
+        // At the rate of a fresh path a frame of 20,000 bytes takes longer than the round trip.
+        let frame: [_; 20] = core::array::from_fn(|n| send(&mut path, n as u64 + 1, 2000));
+        assert_eq!(frame[1].marks.millis_behind(), 0, "an ordinary burst");
+        assert!(frame[19].marks.millis_behind() >= 20, "{:?}", frame[19].marks);
+        path.rtt.update(Instant::from_millis(2070), Duration::from_millis(70), EndDelay::default());
+        assert_eq!(path.round_trip_alone(&frame[1]), Duration::from_millis(70));
+        let alone = path.round_trip_alone(&frame[19]);
+        assert!(alone < Duration::from_millis(55) && alone >= path.rtt.min(), "{alone:?}");
     }
 }

@@ -17,7 +17,9 @@ pub struct Received {
     /// Numbers below this are no longer told apart.
     floor: PacketNumber,
     largest_at: Instant,
-    largest_host_delay: Duration,
+    largest_host_delay_us: u32,
+    /// The longest of the packets since the latest acknowledgement.
+    longest_host_delay_us: u32,
     /// Numbers from here on were in no acknowledgement sent.
     unreported: PacketNumber,
     /// Ack-eliciting packets since the latest acknowledgement, and their bytes.
@@ -80,7 +82,8 @@ impl Received {
             ranges: Vec::new(),
             floor: PacketNumber(0),
             largest_at: Instant::ZERO,
-            largest_host_delay: Duration::ZERO,
+            largest_host_delay_us: 0,
+            longest_host_delay_us: 0,
             unreported: PacketNumber(0),
             unacknowledged: 0,
             unacknowledged_bytes: 0,
@@ -99,9 +102,11 @@ impl Received {
     /// milliseconds unless much came: the sender steers by it. A gap is told at once if it is in
     /// such data. All else waits for a packet to ride on.
     pub fn on_received(&mut self, now: Instant, arrival: Arrival) {
+        let host_delay_us = u32::try_from(micros(arrival.host_delay)).unwrap_or(u32::MAX);
+        self.longest_host_delay_us = self.longest_host_delay_us.max(host_delay_us);
         if self.largest().is_none_or(|largest| arrival.number > largest) {
             self.largest_at = now;
-            self.largest_host_delay = arrival.host_delay;
+            self.largest_host_delay_us = host_delay_us;
         }
         self.insert(arrival.number);
         let wait = match arrival.wants {
@@ -166,16 +171,18 @@ impl Received {
         self.ranges.last().map(|range| range.high)
     }
 
-    /// How long ago the largest packet arrived at this host, [`host_delay`](Self::host_delay) included.
+    /// How long ago the largest packet arrived at this host, whenever it was read.
     #[must_use]
     pub const fn ack_delay(&self, now: Instant) -> Duration {
-        now.since(self.largest_at).saturating_add(self.largest_host_delay)
+        now.since(self.largest_at)
+            .saturating_add(Duration::from_micros(self.largest_host_delay_us as u64))
     }
 
-    /// How long the largest packet had waited in this host before it could be read.
+    /// The longest that a packet since the latest acknowledgement had waited in this host before it
+    /// could be read.
     #[must_use]
     pub const fn host_delay(&self) -> Duration {
-        self.largest_host_delay
+        Duration::from_micros(self.longest_host_delay_us as u64)
     }
 
     /// Whether so many gaps are reported that the packet carrying them should be made
@@ -193,6 +200,7 @@ impl Received {
         let Some(largest) = self.largest().filter(|_| told > 0) else { return AckMark::NONE };
         self.unacknowledged = 0;
         self.unacknowledged_bytes = 0;
+        self.longest_host_delay_us = 0;
         self.again = lossy && self.soon;
         self.soon = false;
         self.reported_at = now;
@@ -406,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_belong_to_the_largest() {
+    fn the_largest_gives_the_delay_and_the_one_that_waited_longest_the_hosts() {
         let mut received = Received::default();
         let host_delay = Duration::from_millis(4);
         received.on_received(T, Arrival { host_delay, ..arrival(9, 100, AckWanted::Soon) });
@@ -415,6 +423,13 @@ mod tests {
         received.on_received(later, Arrival { host_delay, ..arrival(8, 100, AckWanted::Soon) });
         assert_eq!(received.ack_delay(later), Duration::from_millis(3 + 4));
         assert_eq!(received.host_delay(), Duration::from_millis(4));
+        let host_delay = Duration::from_millis(9);
+        received.on_received(later, Arrival { host_delay, ..arrival(7, 100, AckWanted::Soon) });
+        assert_eq!(received.ack_delay(later), Duration::from_millis(3 + 4));
+        assert_eq!(received.host_delay(), Duration::from_millis(9));
+        let told = received.ranges().len();
+        received.on_ack_sent(later, told, false);
+        assert_eq!(received.host_delay(), Duration::ZERO);
     }
 
     #[test]

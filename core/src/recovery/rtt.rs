@@ -4,15 +4,16 @@ use core::time::Duration;
 
 use crate::time::{Instant, micros};
 
-/// Time that a packet and its acknowledgement spent at the ends of the path and not on it, as the
+/// Time that packets and their acknowledgement spent at the ends of the path and not on it, as the
 /// Ack frame tells it (wire.md §2). A caller that knows how long the acknowledgement lay in its own
 /// host adds that to both.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct EndDelay {
-    /// From the arrival of the acknowledged packet at the peer's host to the acknowledgement's
-    /// sending.
+    /// From the arrival of the newest acknowledged packet at the peer's host to the
+    /// acknowledgement's sending.
     pub ack: Duration,
-    /// The part of it that passed before the application's frame loop let the packet be read.
+    /// The longest that one of the packets had waited there for the application's frame loop to
+    /// read it: the newest may have come just in time.
     pub host: Duration,
 }
 
@@ -55,15 +56,16 @@ impl Rtt {
 
     /// Takes in that a packet was acknowledged `elapsed` after it was sent.
     ///
-    /// The time at the ends is taken off wholly, from the minimum too: frame loops would else look
-    /// like a longer path, or like a queue. (RFC 9002 §5.3 trusts less. A peer that claims too much
-    /// only has itself sent more, or less.) [`pto`](Self::pto) allows for what was seen.
+    /// The newest packet's time at the ends is taken off wholly, from the minimum too: frame loops
+    /// would else look like a longer path, or like a queue. (RFC 9002 §5.3 trusts less. A peer that
+    /// claims too much only has itself sent more, or less.) [`pto`](Self::pto) allows for what was
+    /// seen, of all packets.
     pub fn update(&mut self, now: Instant, elapsed: Duration, delay: EndDelay) {
-        let at_ends = delay.ack.max(delay.host);
+        let longest = delay.ack.max(delay.host);
         let lately = self.end_delay_us - self.end_delay_us / 8;
-        self.end_delay_us = lately.max(micros(at_ends).min(MAX_END_DELAY_US));
+        self.end_delay_us = lately.max(micros(longest).min(MAX_END_DELAY_US));
         // No packet can have waited for longer than the whole took: such a claim counts for nothing.
-        let at_ends = if at_ends < elapsed { at_ends } else { Duration::ZERO };
+        let at_ends = if delay.ack < elapsed { delay.ack } else { Duration::ZERO };
         let sample = micros(elapsed - at_ends);
         if self.first_sample_at.is_none() {
             self.first_sample_at = Some(now);

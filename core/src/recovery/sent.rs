@@ -78,17 +78,31 @@ pub struct SentPacket {
     pub(super) next: u32,
 }
 
-/// Two answers in one byte.
+/// Two answers and a time in one byte.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Marks(u8);
 
 impl Marks {
     const APP_LIMITED: u8 = 1;
     const MTU_PROBE: u8 = 2;
+    const MILLIS: u8 = 4;
+    const MILLIS_MAX: u64 = (u8::MAX / Self::MILLIS) as u64;
 
     pub(crate) const fn new(app_limited: bool, mtu_probe: bool) -> Self {
         let limited = if app_limited { Self::APP_LIMITED } else { 0 };
         Self(limited | if mtu_probe { Self::MTU_PROBE } else { 0 })
+    }
+
+    /// The same for a packet that so many milliseconds' worth of others left with; at most as many
+    /// as there are bits for.
+    pub(super) const fn behind(self, millis: u64) -> Self {
+        let millis = if millis > Self::MILLIS_MAX { Self::MILLIS_MAX } else { millis };
+        Self((self.0 % Self::MILLIS) | (millis as u8 * Self::MILLIS))
+    }
+
+    /// How long the others that left with it keep the path busy, in milliseconds.
+    pub(super) const fn millis_behind(self) -> u64 {
+        (self.0 / Self::MILLIS) as u64
     }
 
     /// Whether there was too little to send to fill the path.

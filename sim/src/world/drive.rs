@@ -139,8 +139,8 @@ impl World {
     }
 
     pub(super) fn drain_socket(&mut self, number: PlayerNo) {
-        while let Some((from, bytes)) = self.players[number.0].socket.pop() {
-            self.handle(number, from, bytes);
+        while let Some((arrived, from, bytes)) = self.players[number.0].socket.pop() {
+            self.handle(number, self.now.since(arrived), from, bytes);
         }
     }
 
@@ -150,20 +150,20 @@ impl World {
             return;
         }
         if player.setup.driving == Driving::Events {
-            self.handle(number, from, bytes);
+            self.handle(number, Duration::ZERO, from, bytes);
             self.pump(number);
         } else {
-            player.socket.push(from, bytes);
+            player.socket.push(self.now, from, bytes);
         }
     }
 
-    fn handle(&mut self, number: PlayerNo, from: SocketAddr, mut bytes: Vec<u8>) {
+    fn handle(&mut self, number: PlayerNo, waited: Duration, from: SocketAddr, mut bytes: Vec<u8>) {
         self.trace.number(number.0 as u64);
         self.trace.bytes(&bytes);
         self.see(number, Way::Down, from, &bytes);
         let Some(endpoint) = &mut self.players[number.0].endpoint else { return };
         let before = *endpoint.counters();
-        let verdict = endpoint.handle_datagram(self.now, from, &mut bytes);
+        let verdict = endpoint.handle_waiting_datagram(self.now, waited, from, &mut bytes);
         let after = endpoint.counters();
         assert_eq!(after.datagrams_in, before.datagrams_in + 1, "every datagram is counted");
         if let Err(reason) = verdict {
