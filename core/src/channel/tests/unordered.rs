@@ -162,6 +162,20 @@ fn messages_wait_in_their_place_while_nobody_listens_and_credit_ends_at_the_hole
 }
 
 #[test]
+fn what_found_no_record_comes_when_the_others_were_read() {
+    let range_nodes = crate::pool::Quota { guaranteed: 0, shared: 1, peer_max: 1 };
+    let mut pair = open_pair(ChannelLimits { range_nodes, ..ample() });
+    let receiver = &mut pair.sides[1];
+    for number in [2, 0] {
+        let message = framed(&numbered(number, 30));
+        let start = u64::from(number) * message.len() as u64;
+        assert_eq!(receiver.handle(&range(start, RangeOrder::AtMessage, &message)), Ok(true));
+    }
+    assert_eq!(numbers(receiver), [2, 0]);
+    pair.finish();
+}
+
+#[test]
 fn without_any_records_it_works_like_a_stream() {
     for (seed, shared) in (0..12).zip([0, 1, 2, 5].into_iter().cycle()) {
         let range_nodes = crate::pool::Quota { guaranteed: 0, shared, peer_max: shared };
