@@ -168,6 +168,7 @@ fn send(from: usize, to: usize, channel: u8, reliable: bool, size: usize) -> Sen
         to,
         channel,
         reliable,
+        ordered: None,
         size,
         rate: None,
         count: None,

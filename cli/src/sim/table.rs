@@ -4,6 +4,7 @@ use core::fmt::Write;
 use core::time::Duration;
 
 use serde_json::{Value, json};
+use waylane_core::id::Reliability;
 use waylane_sim::Traffic;
 use waylane_sim::scenario::{FlowOutcome, LegOutcome, Outcome, Scenario, SendSpec};
 
@@ -103,7 +104,12 @@ pub(super) fn json(scenario: &Scenario, outcome: &Outcome) -> Value {
 
 /// What a flow is called.
 pub(super) fn name(send: &SendSpec) -> String {
-    let kind = if send.reliable { "reliable" } else { "unreliable" };
+    let kind = match send.reliability() {
+        Reliability::Unreliable => "unreliable",
+        Reliability::UnreliableSequenced => "sequenced",
+        Reliability::Reliable => "reliable",
+        Reliability::ReliableUnordered => "unordered",
+    };
     format!("{} → {}, {} {kind}", send.from, send.to, send.channel)
 }
 
@@ -114,6 +120,7 @@ fn of_flow(send: &SendSpec, flow: &FlowOutcome) -> Value {
         "to": send.to,
         "channel": send.channel,
         "reliable": send.reliable,
+        "ordered": send.ordered.unwrap_or(send.reliable),
         "sent": flow.sent,
         "delivered": flow.delivered,
         "p50_ms": at(50.0),

@@ -59,8 +59,8 @@ impl Scenario {
                 (other.from, other.to, other.channel) == (send.to, send.from, send.channel)
             };
             let back = self.send.iter().find(same);
-            ensure(back.is_none_or(|back| back.reliable == send.reliable), || {
-                format!("{what}: channel {} is either reliable or not", send.channel)
+            ensure(back.is_none_or(|back| back.reliability() == send.reliability()), || {
+                format!("{what}: channel {} is of another kind the other way", send.channel)
             })?;
         }
         Ok(())

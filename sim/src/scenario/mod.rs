@@ -32,6 +32,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use waylane_core::endpoint::{Config, SendRate};
+use waylane_core::id::Reliability;
 
 pub use fault::{FaultKind, FaultSpec};
 pub use link::{LinkSpec, WaySpec};
@@ -140,9 +141,12 @@ pub struct SendSpec {
     /// The channel, 0 to 254; each is used by one `send` in each direction.
     #[serde(default)]
     pub channel: u8,
-    /// Whether it is reliable and in order.
+    /// Whether it is reliable.
     #[serde(default)]
     pub reliable: bool,
+    /// Whether it is in order; if left out, what is reliable is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<bool>,
     /// Bytes of a message, at least 12.
     pub size: usize,
     /// Messages a second.
@@ -157,6 +161,19 @@ pub struct SendSpec {
     /// Until when; until `duration` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Span>,
+}
+
+impl SendSpec {
+    /// What its channel promises.
+    #[must_use]
+    pub fn reliability(&self) -> Reliability {
+        match (self.reliable, self.ordered.unwrap_or(self.reliable)) {
+            (false, false) => Reliability::Unreliable,
+            (false, true) => Reliability::UnreliableSequenced,
+            (true, true) => Reliability::Reliable,
+            (true, false) => Reliability::ReliableUnordered,
+        }
+    }
 }
 
 /// Somebody else's bulk flow, controlled by CUBIC, in one direction of a leg.

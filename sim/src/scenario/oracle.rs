@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use waylane_core::channel::PoolUsage;
-use waylane_core::id::ChannelId;
+use waylane_core::id::{ChannelId, Reliability};
 use waylane_core::time::micros;
 
 use super::check::PROBE_CHANNEL;
@@ -53,13 +53,16 @@ impl Running<'_> {
             let journal = self.journals[send.to].borrow();
             let numbers = journal.on(channel).filter(|message| message.from == from);
             let mut numbers: Vec<_> = numbers.map(|message| message.number).collect();
-            if send.reliable {
-                if let Some((at, number)) = (0..).zip(&numbers).find(|(at, number)| at != *number) {
-                    self.broken.push(format!("send {n}: message {number} in place of {at}"));
-                }
-                continue;
+            let kind = send.reliability();
+            if !matches!(kind, Reliability::Reliable | Reliability::UnreliableSequenced) {
+                numbers.sort_unstable();
+            } else if let Some(late) = numbers.windows(2).find(|pair| pair[0] > pair[1]) {
+                self.broken.push(format!("send {n}: message {} after {}", late[1], late[0]));
             }
-            numbers.sort_unstable();
+            let misplaced = (0..).zip(&numbers).find(|(at, number)| at != *number);
+            if let Some((at, number)) = misplaced.filter(|_| kind.is_reliable()) {
+                self.broken.push(format!("send {n}: message {number} in place of {at}"));
+            }
             if let Some(twice) = numbers.windows(2).find(|pair| pair[0] == pair[1]) {
                 self.broken.push(format!("send {n}: message {} came twice", twice[0]));
             }

@@ -1,5 +1,7 @@
 //! Scenarios from a seed.
 
+use std::collections::BTreeMap;
+
 use super::fault::{FaultKind, FaultSpec};
 use super::link::{LinkSpec, WaySpec};
 use super::units::{QueueSize, Rate, Span};
@@ -52,6 +54,7 @@ impl Scenario {
             let narrow = LinkSpec { rate: Some(Rate(5_000_000)), ..scenario.link };
             scenario.leg.push(LegSpec { player, relay: None, way: None, link: narrow });
         }
+        reorder(random, &mut scenario);
         scenario
     }
 }
@@ -107,6 +110,7 @@ fn sends(random: &mut Random, from: usize, to: usize, sends: &mut Vec<SendSpec>)
         to,
         channel: 0,
         reliable: false,
+        ordered: None,
         size: 12,
         rate: None,
         count: None,
@@ -127,6 +131,16 @@ fn sends(random: &mut Random, from: usize, to: usize, sends: &mut Vec<SendSpec>)
         let count = one_to(random, (150_000 / size).clamp(1, 300) as u64);
         let (channel, reliable, count) = (2, true, Some(count));
         sends.push(SendSpec { channel, reliable, size, count, ..plain });
+    }
+}
+
+/// Some channels are of the other order than their kind mostly is, both ways alike.
+fn reorder(random: &mut Random, scenario: &mut Scenario) {
+    let mut others = BTreeMap::new();
+    for send in &mut scenario.send {
+        let pair = (send.from.min(send.to), send.from.max(send.to), send.channel);
+        let other = *others.entry(pair).or_insert_with(|| random.chance(0.3));
+        send.ordered = other.then_some(!send.reliable);
     }
 }
 

@@ -244,10 +244,8 @@ impl<'a> Running<'a> {
         let mut channels = BTreeMap::new();
         for send in &self.scenario.send {
             let (from, to) = (PlayerNo(send.from), PlayerNo(send.to));
-            let reliability =
-                if send.reliable { Reliability::Reliable } else { Reliability::Unreliable };
             for (one, other) in [(from, to), (to, from)] {
-                channels.insert((one, other, send.channel), reliability);
+                channels.insert((one, other, send.channel), send.reliability());
                 channels.insert((one, other, PROBE_CHANNEL), Reliability::Unreliable);
             }
         }
