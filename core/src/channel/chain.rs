@@ -62,6 +62,11 @@ pub(super) struct Place {
     block: u32,
 }
 
+impl Place {
+    /// None yet.
+    pub(super) const NONE: Self = Self { base: 0, block: NONE };
+}
+
 impl Chain {
     pub(super) const fn new() -> Self {
         Self { base: 0, cursor_base: 0, cursor: NONE, head: NONE, tail: NONE, blocks: 0 }
@@ -212,40 +217,35 @@ impl Chain {
         (block, (offset - base) as usize)
     }
 
-    /// Where the block is that holds `offset`, to look there and further on again.
-    pub(super) fn mark(&mut self, pool: &Pool<'_, Block>, offset: u64) -> Mark {
+    /// The place of `offset`; the blocks must cover it.
+    pub(super) fn place_of(&mut self, pool: &Pool<'_, Block>, offset: u64) -> Place {
         let (block, at) = self.seek(pool, offset);
-        Mark { base: offset - at as u64, block }
+        Place { base: offset - at as u64, block }
     }
 
-    /// The block that holds `offset`, and where in it, as [`Chain::seek`]; looked for from `mark` on,
-    /// which moves there.
+    /// As [`Chain::seek`], but from `place` on, which moves there.
     pub(super) fn find(
         &self,
         pool: &Pool<'_, Block>,
-        mark: &mut Mark,
+        place: &mut Place,
         offset: u64,
     ) -> (u32, usize) {
-        if mark.block == NONE || mark.base < self.base || offset < mark.base {
-            *mark = Mark { base: self.base, block: self.head };
-        }
-        while offset - mark.base >= BLOCK_DATA as u64 {
-            mark.block = pool[mark.block].next;
-            mark.base += BLOCK_DATA as u64;
-        }
-        (mark.block, (offset - mark.base) as usize)
+        let freed = place.base < self.base;
+        let (block, at) = self.walk(pool, if freed { Place::NONE } else { *place }, offset);
+        *place = Place { base: offset - at as u64, block };
+        (block, at)
     }
 
-    /// Copies what is at `offset` to `out`, looked for from `mark` on; the blocks must cover it.
+    /// Copies what is at `offset` to `out`, looked for from `place` on; the blocks must cover it.
     pub(super) fn peek(
         &self,
         pool: &Pool<'_, Block>,
-        mark: &mut Mark,
+        place: &mut Place,
         offset: u64,
         out: &mut [u8],
     ) {
         if !out.is_empty() {
-            let (block, at) = self.find(pool, mark, offset);
+            let (block, at) = self.find(pool, place, offset);
             Payload::new(pool.items(), block, at, out.len()).copy_to(out);
         }
     }
@@ -276,18 +276,6 @@ impl Chain {
         *self = Self { base: offset, ..Self::new() };
         freed
     }
-}
-
-/// A block of a chain. It stays good until the chain restarts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
-    base: u64,
-    block: u32,
-}
-
-impl Mark {
-    /// None yet.
-    pub(super) const NONE: Self = Self { base: 0, block: NONE };
 }
 
 /// A received message, in the pool's blocks.

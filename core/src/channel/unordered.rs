@@ -10,7 +10,7 @@
 //! A message is taken only if its place in the queue can be recorded. When no record is to be had, it
 //! is taken later: when its range grows, or when the contiguous bytes reach it. These need none.
 
-use super::chain::{Chain, Mark};
+use super::chain::{Chain, Place};
 use super::node::{Added, RANGES_MAX};
 use super::receive::{VARINT_LEN_MAX, read_prefix};
 use super::slot::ReceiveHalf;
@@ -26,7 +26,7 @@ pub(super) struct Runs {
     /// End of the first run.
     end: u64,
     /// Where messages were last read.
-    mark: Mark,
+    place: Place,
     /// Records of the other runs.
     head: u32,
     tail: u32,
@@ -34,7 +34,7 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) const fn new() -> Self {
-        Self { at: 0, end: 0, mark: Mark::NONE, head: NONE, tail: NONE }
+        Self { at: 0, end: 0, place: Place::NONE, head: NONE, tail: NONE }
     }
 }
 
@@ -75,15 +75,14 @@ impl Channels {
         data: &[u8],
     ) -> Result<bool, ProtocolViolation> {
         let receive = &mut pools.slots[u32::from(slot)].receive;
-        let Some((fresh_start, fresh)) = receive.fresh_part(start, data)? else {
+        let Some((start, fresh)) = receive.fresh_part(start, data)? else {
             self.counters.duplicates += 1;
             return Ok(true);
         };
-        let at_message = at_message && fresh_start == start;
-        let (start, end) = (fresh_start, fresh_start + fresh.len() as u64);
+        let end = start + fresh.len() as u64;
         let extended = receive.chain.extend(&mut pools.receive, end);
         assert!(extended, "credit is granted only against reserved blocks");
-        let mark = receive.chain.mark(&pools.receive, start);
+        let place = receive.chain.place_of(&pools.receive, start);
         receive.write_missing(&mut pools.receive, &pools.nodes, start, fresh);
         let whole = receive.whole;
         let mut stores = Stores {
@@ -98,10 +97,11 @@ impl Channels {
         let at_front = start == receive.contiguous;
         if at_front {
             receive.contiguous = end;
-            receive.reach_ranges(&mut stores, mark)?;
+            receive.reach_ranges(&mut stores, place)?;
         } else {
+            // All of it is fresh, so it begins as it did when it was sent.
             let messages = at_message.then_some(Messages::at(start));
-            match receive.add_range(&mut stores, mark, (start, end), messages)? {
+            match receive.add_range(&mut stores, place, (start, end), messages)? {
                 Added::New => {}
                 Added::Duplicate => {
                     self.counters.duplicates += 1;
@@ -135,7 +135,7 @@ impl ReceiveHalf {
         nodes: &mut Metered<'_, '_, Node>,
     ) -> (u64, u64) {
         let Runs { at, end, .. } = self.runs;
-        let message = prefix_at(&self.chain, blocks, &mut self.runs.mark, at, end).ok().flatten();
+        let message = prefix_at(&self.chain, blocks, &mut self.runs.place, at, end).ok().flatten();
         let (start, len) = message.unwrap_or((end, 0));
         self.runs.at = start + len;
         let next = self.runs.head;
@@ -154,7 +154,7 @@ impl ReceiveHalf {
 
     /// The first block of a message that was just read, and where in it.
     pub(super) fn unordered_place(&mut self, blocks: &Pool<'_, Block>, start: u64) -> (u32, usize) {
-        self.chain.find(blocks, &mut self.runs.mark, start)
+        self.chain.find(blocks, &mut self.runs.place, start)
     }
 
     /// The application has seen the message it was lent.
@@ -162,7 +162,7 @@ impl ReceiveHalf {
         if self.whole == 0 {
             // There may be some for which there was no record. One that breaks a rule is noticed
             // when more arrives.
-            self.take_front(stores, self.runs.mark).ok();
+            self.take_front(stores, self.runs.place).ok();
         }
         let mut kept = self.parsed;
         if self.runs.at < self.runs.end {
@@ -220,7 +220,7 @@ impl ReceiveHalf {
     fn reach_ranges(
         &mut self,
         stores: &mut Stores<'_, '_>,
-        mark: Mark,
+        place: Place,
     ) -> Result<(), ProtocolViolation> {
         let mut result = Ok(());
         loop {
@@ -230,23 +230,23 @@ impl ReceiveHalf {
             let Some(end) = end else { break };
             self.contiguous = self.contiguous.max(end);
             let Some(behind) = behind else { continue };
-            match self.join(stores, mark, self.front(), behind) {
+            match self.join(stores, place, self.front(), behind) {
                 Ok(Some(joined)) => (self.parsed, self.needed) = (joined.next, joined.needed),
                 Ok(None) => unreachable!("the range has just given its record back"),
                 Err(violation) => result = Err(violation),
             }
         }
         result?;
-        self.take_front(stores, mark)
+        self.take_front(stores, place)
     }
 
     /// Takes what is whole of the contiguous bytes.
     fn take_front(
         &mut self,
         stores: &mut Stores<'_, '_>,
-        mark: Mark,
+        place: Place,
     ) -> Result<(), ProtocolViolation> {
-        let taken = self.take(stores, mark, self.front(), self.contiguous)?;
+        let taken = self.take(stores, place, self.front(), self.contiguous)?;
         (self.parsed, self.needed) = (taken.next, taken.needed);
         Ok(())
     }
@@ -259,7 +259,7 @@ impl ReceiveHalf {
     fn add_range(
         &mut self,
         stores: &mut Stores<'_, '_>,
-        mark: Mark,
+        place: Place,
         (start, end): (u64, u64),
         mut messages: Option<Messages>,
     ) -> Result<Added, ProtocolViolation> {
@@ -295,7 +295,7 @@ impl ReceiveHalf {
                 messages = first.messages().or(messages);
             } else {
                 // Without a record for what lies between, what came first waits for what is before.
-                match self.join_known(stores, mark, messages, first.messages()) {
+                match self.join_known(stores, place, messages, first.messages()) {
                     Ok(joined) => messages = joined.or(first.messages()),
                     Err(violation) => result = Err(violation),
                 }
@@ -310,14 +310,14 @@ impl ReceiveHalf {
                 stores.nodes.pool[here].next = merged.next;
                 self.ranges.count -= 1;
                 stores.nodes.give(next);
-                match self.join_known(stores, mark, messages, merged.messages()) {
+                match self.join_known(stores, place, messages, merged.messages()) {
                     Ok(joined) => messages = joined.or(messages),
                     Err(violation) => result = Err(violation),
                 }
             }
         }
         if let (Some(known), Ok(())) = (messages, result) {
-            match self.take(stores, mark, known, to) {
+            match self.take(stores, place, known, to) {
                 Ok(taken) => messages = Some(taken),
                 Err(violation) => result = Err(violation),
             }
@@ -330,12 +330,12 @@ impl ReceiveHalf {
     fn join_known(
         &mut self,
         stores: &mut Stores<'_, '_>,
-        mark: Mark,
+        place: Place,
         known: Option<Messages>,
         behind: Option<Messages>,
     ) -> Result<Option<Messages>, ProtocolViolation> {
         match (known, behind) {
-            (Some(known), Some(behind)) => self.join(stores, mark, known, behind),
+            (Some(known), Some(behind)) => self.join(stores, place, known, behind),
             (known, behind) => Ok(known.or(behind)),
         }
     }
@@ -345,11 +345,11 @@ impl ReceiveHalf {
     fn join(
         &mut self,
         stores: &mut Stores<'_, '_>,
-        mark: Mark,
+        place: Place,
         known: Messages,
         behind: Messages,
     ) -> Result<Option<Messages>, ProtocolViolation> {
-        let (walked, count) = self.walk(stores, mark, known, behind.begin)?;
+        let (walked, count) = self.walk(stores, place, known, behind.begin)?;
         if walked.next != behind.begin {
             return Err(ProtocolViolation::Overlap);
         }
@@ -362,11 +362,11 @@ impl ReceiveHalf {
     fn take(
         &mut self,
         stores: &mut Stores<'_, '_>,
-        mark: Mark,
+        place: Place,
         known: Messages,
         end: u64,
     ) -> Result<Messages, ProtocolViolation> {
-        let (walked, count) = self.walk(stores, mark, known, end)?;
+        let (walked, count) = self.walk(stores, place, known, end)?;
         let pushed = self.push_run(&mut stores.nodes, (known.next, walked.next), count);
         Ok(if pushed { walked } else { known })
     }
@@ -376,14 +376,14 @@ impl ReceiveHalf {
     fn walk(
         &self,
         stores: &Stores<'_, '_>,
-        mut mark: Mark,
+        mut place: Place,
         known: Messages,
         end: u64,
     ) -> Result<(Messages, u32), ProtocolViolation> {
         let (mut walked, mut count) = (known, 0);
         loop {
             if walked.needed == 0 {
-                let message = prefix_at(&self.chain, stores.blocks, &mut mark, walked.next, end)?;
+                let message = prefix_at(&self.chain, stores.blocks, &mut place, walked.next, end)?;
                 let Some((start, len)) = message else { return Ok((walked, count)) };
                 if len > u64::from(stores.message_max) {
                     return Err(ProtocolViolation::MessageTooLarge);
@@ -461,14 +461,14 @@ impl Node {
 fn prefix_at(
     chain: &Chain,
     blocks: &Pool<'_, Block>,
-    mark: &mut Mark,
+    place: &mut Place,
     offset: u64,
     end: u64,
 ) -> Result<Option<(u64, u64)>, ProtocolViolation> {
     let mut bytes = [0; VARINT_LEN_MAX];
     let there = end.saturating_sub(offset).min(bytes.len() as u64) as usize;
     let bytes = bytes.get_mut(..there).unwrap_or_default();
-    chain.peek(blocks, mark, offset, bytes);
+    chain.peek(blocks, place, offset, bytes);
     read_prefix(bytes, offset)
 }
 

@@ -624,12 +624,12 @@ fn lead_behind(
         return left;
     }
     let (mut at, end) = (start + u64::from(lead), start + u64::from(len));
-    let mut mark = send.chain.mark(pool, at);
+    let mut place = send.chain.place_of(pool, at);
     while at < end {
         let mut prefix = [0; PREFIX_MAX as usize];
         let queued = (send.end - at).min(prefix.len() as u64) as usize;
         let prefix = prefix.get_mut(..queued).unwrap_or_default();
-        send.chain.peek(pool, &mut mark, at, prefix);
+        send.chain.peek(pool, &mut place, at, prefix);
         let mut reader = Reader::new(prefix);
         let len = reader.varint();
         debug_assert!(len.is_ok(), "what is queued is messages behind their lengths");
