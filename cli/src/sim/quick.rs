@@ -101,6 +101,7 @@ impl Quick {
             duration: self.duration.unwrap_or(Span::from_secs(30)),
             settle: Span::from_secs(30),
             relays: 1,
+            relay_rate: None,
             link: plain,
             player: vec![player.clone(), player],
             leg: vec![LegSpec { player: 1, relay: None, way: None, link: rough }],

@@ -16,6 +16,10 @@ impl Scenario {
         ensure((1..=RELAYS_MAX).contains(&self.relays), || {
             format!("there are 1 to {RELAYS_MAX} relays")
         })?;
+        let rates = 1_000_000..=1_000_000_000;
+        ensure(self.relay_rate.is_none_or(|rate| rates.contains(&rate.0)), || {
+            "relay_rate is 1M to 1G".into()
+        })?;
         ensure((2..=PLAYERS_MAX).contains(&self.player.len()), || {
             format!("there are 2 to {PLAYERS_MAX} players")
         })?;

@@ -54,6 +54,9 @@ pub struct Scenario {
     /// How many relays there are; all are in every player's directory.
     #[serde(default = "one_relay")]
     pub relays: usize,
+    /// How fast a relay lets each session send; a relay's default, 96 Mbit/s, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay_rate: Option<Rate>,
     /// Every direction of every leg between a player and a relay.
     #[serde(default)]
     pub link: LinkSpec,
@@ -245,6 +248,7 @@ mod tests {
         let text = r#"
             seed = 7
             duration = "10s"
+            relay_rate = "200M"
             link = { delay = "10ms", loss = 2.5, burst_loss = 1, burst_length = 4, rate = "2M", queue = "64kB" }
             player = [{}, { home = 1, ipv6 = true, hz = 60, nat = "30s", rate_min = "100k", rate_max = "2M" }]
             relays = 2
@@ -294,6 +298,7 @@ mod tests {
             ("fault = [{ at = \"0s\", kind = \"earthquake\" }]", "earthquake"),
             ("fault = [{ at = \"900ms\", kind = \"cut\", lasts = \"200ms\" }]", "ends"),
             ("relays = 0", "relay"),
+            ("relay_rate = \"100k\"", "1M"),
         ] {
             let why = refused(&format!("{base}{more}"));
             assert!(why.contains(word), "{more}: {why}");

@@ -24,6 +24,7 @@ impl Scenario {
             duration,
             settle: Span::from_secs(90),
             relays,
+            relay_rate: None,
             link: link(random),
             player: (0..players).map(|_| player(random, relays)).collect(),
             leg: Vec::new(),

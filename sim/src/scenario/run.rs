@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use waylane_core::id::{ChannelId, Reliability};
+use waylane_core::relay::RelayConfig;
 use waylane_core::time::Instant;
 
 use super::check::PROBE_CHANNEL;
@@ -63,7 +64,13 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     fn new(scenario: &'a Scenario) -> Self {
         let mut world = World::new(scenario.seed);
-        let relays: Vec<_> = (0..scenario.relays).map(|_| world.add_relay()).collect();
+        let budget = |config: &mut RelayConfig| {
+            let Some(rate) = scenario.relay_rate else { return };
+            let budget = &mut config.budget;
+            budget.bytes_per_second = u32::try_from(rate.0 / 8).unwrap_or(u32::MAX);
+            budget.packets_per_second = budget.bytes_per_second / PACKET_LEN;
+        };
+        let relays: Vec<_> = (0..scenario.relays).map(|_| world.add_relay_with(budget)).collect();
         let mut running = Self {
             scenario,
             starts: world.now(),
@@ -338,5 +345,7 @@ impl<'a> Running<'a> {
     }
 }
 
+/// A relay counts packets too: there may be as many as of this length.
+const PACKET_LEN: u32 = 600;
 const MINUTE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(100);

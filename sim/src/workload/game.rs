@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use waylane_core::id::ChannelId;
+use waylane_core::channel::ChannelOptions;
+use waylane_core::id::{ChannelId, Reliability};
 use waylane_core::time::Instant;
 
 use super::path::{Pace, Path, connected};
@@ -33,10 +34,20 @@ pub struct GameReport {
 }
 
 /// 60 times a second each way one unreliable message of 100 bytes, and every tenth time a reliable
-/// one of 40 bytes, for `duration`.
+/// one of 40 bytes, repeated as `redundancy` of the channel's options says, for `duration`.
 #[must_use]
-pub fn game(seed: u64, path: &Path, duration: Duration, pace: Pace) -> GameReport {
+pub fn game(
+    seed: u64,
+    path: &Path,
+    redundancy: Option<u8>,
+    duration: Duration,
+    pace: Pace,
+) -> GameReport {
     let mut world = connected(seed, path, 2, pace);
+    for (from, to) in [(A, B), (B, A)] {
+        let options = ChannelOptions { redundancy, ..Reliability::Reliable.into() };
+        world.open(from, to, 1, options);
+    }
     let journals = [SharedJournal::default(), SharedJournal::default()];
     play_game(&mut world, &journals, duration);
     let before = [A, B].map(|player| world.traffic(player, R, Way::Up));

@@ -67,25 +67,25 @@ impl Suite {
 
     fn w1(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for (loss, p99, overhead) in
-            [(0.0, None, 34.0), (0.02, Some(45.0), 34.0), (0.1, Some(60.0), 37.0)]
-        {
-            let reports =
-                self.each(|seed| game(seed, &Path { loss, ..game_path() }, W1, self.pace));
-            rows.extend(self.game_rows(
-                "W1",
-                &percent("loss", loss),
-                &reports,
-                p99,
-                Some(overhead),
-            ));
+        for (loss, redundancy, p99, overhead) in [
+            (0.0, None, None, Some(34.0)),
+            (0.0, Some(0), None, Some(30.0)),
+            (0.02, None, Some(45.0), Some(34.0)),
+            (0.1, None, Some(60.0), Some(37.0)),
+        ] {
+            let path = Path { loss, ..game_path() };
+            let reports = self.each(|seed| game(seed, &path, redundancy, W1, self.pace));
+            let never = if redundancy == Some(0) { ", no repeats" } else { "" };
+            let case = format!("{}{never}", percent("loss", loss));
+            rows.extend(self.game_rows("W1", &case, &reports, p99, overhead));
         }
         rows
     }
 
     fn w1_burst(&self) -> Vec<Row> {
         let burst = Some(Burst { loss: 0.05, length: 4.0 });
-        let reports = self.each(|seed| game(seed, &Path { burst, ..game_path() }, W1, self.pace));
+        let reports =
+            self.each(|seed| game(seed, &Path { burst, ..game_path() }, None, W1, self.pace));
         self.game_rows("W1", "burst loss 5 %, mean 4", &reports, Some(120.0), None)
     }
 
