@@ -1,7 +1,11 @@
-//! What is handed to the kernel for sending: one message for each run.
+//! What is handed to the kernel for sending: one message for each run, and as many of them in a
+//! call as there are.
 
+use core::net::SocketAddr;
 use core::{mem, ptr};
 use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Once;
 
 use waylane_relay::io::{Outgoing, Sent};
@@ -46,9 +50,69 @@ impl Messages {
         }
     }
 
-    /// The messages for `outgoing`, of which `bytes` tells the bytes by index; at most
-    /// [`MESSAGES_MAX`] datagrams. They may be used until what `bytes` gave may change.
-    pub(super) fn build<'b>(
+    /// Sends `outgoing`, of which `bytes` tells the bytes by index, and counts what became of each.
+    pub(super) fn send<'b>(
+        &mut self,
+        sockets: &[(SocketAddr, UdpSocket)],
+        outgoing: &[Outgoing],
+        bytes: impl Fn(usize) -> &'b [u8],
+        sent: &mut Sent,
+    ) {
+        let mut rest = outgoing;
+        while let Some(first) = rest.first() {
+            // A family's datagrams stand together only by chance; each stretch is one call.
+            let is_v4 = first.to.is_ipv4();
+            let len = rest.iter().take_while(|next| next.to.is_ipv4() == is_v4).count();
+            let (stretch, after) = rest.split_at(len);
+            rest = after;
+            match sockets.iter().find(|(local, _)| local.is_ipv4() == is_v4) {
+                Some((_, socket)) => self.send_stretch(socket.as_raw_fd(), stretch, &bytes, sent),
+                None => count(sent, stretch, Err(libc::ENETUNREACH)),
+            }
+        }
+    }
+
+    /// Sends what is for one socket, call after call until each was taken or refused.
+    fn send_stretch<'b>(
+        &mut self,
+        socket: RawFd,
+        stretch: &[Outgoing],
+        bytes: impl Fn(usize) -> &'b [u8],
+        sent: &mut Sent,
+    ) {
+        let mut rest = stretch;
+        while !rest.is_empty() {
+            let batch = self.build(rest, &bytes);
+            // SAFETY: `build` gave messages that point to live memory, and what lent it to `bytes`
+            // stays borrowed until the call has returned.
+            let result = unsafe {
+                let len = batch.len() as libc::c_uint;
+                libc::sendmmsg(socket, batch.as_mut_ptr(), len, libc::MSG_DONTWAIT as _)
+            };
+            let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            let taken = usize::try_from(result).unwrap_or(0);
+            let mut done = 0;
+            let mut planned = runs(rest, self.segment_len_max);
+            for run in planned.by_ref().take(taken) {
+                count(sent, run, Ok(()));
+                done += run.len();
+            }
+            // The call ends before a message that is refused; why is told only if it is the first.
+            if taken == 0
+                && let Some(run) = planned.next()
+                && error != libc::EINTR
+                && !self.learn(run, error)
+            {
+                count(sent, run, Err(error));
+                done += run.len();
+            }
+            rest = rest.get(done..).unwrap_or_default();
+        }
+    }
+
+    /// The messages for as much of `outgoing` as there is room for. They may be used until what
+    /// `bytes` gave may change.
+    fn build<'b>(
         &mut self,
         outgoing: &[Outgoing],
         bytes: impl Fn(usize) -> &'b [u8],
@@ -94,7 +158,7 @@ impl Messages {
 
     /// Whether a run that was refused for this reason may leave datagram by datagram; such runs
     /// are not built again.
-    pub(super) fn learn(&mut self, run: &[Outgoing], error: i32) -> bool {
+    fn learn(&mut self, run: &[Outgoing], error: i32) -> bool {
         let Some(first) = run.first().filter(|_| run.len() > 1) else { return false };
         match error {
             // The way out has no checksums by the device, or none of this length.
@@ -116,15 +180,10 @@ impl Messages {
             _ => false,
         }
     }
-
-    /// What is longer leaves one by one.
-    pub(super) const fn segment_len_max(&self) -> usize {
-        self.segment_len_max
-    }
 }
 
 /// Counts a run that the kernel took, or did not for the reason `error`.
-pub(super) fn count(sent: &mut Sent, run: &[Outgoing], result: Result<(), i32>) {
+fn count(sent: &mut Sent, run: &[Outgoing], result: Result<(), i32>) {
     match result {
         Ok(()) => sent.took(run.len(), run.iter().map(|datagram| datagram.len).sum()),
         Err(error) => {
@@ -145,5 +204,5 @@ impl Control {
     }
 }
 
-/// Datagrams handed over at once.
-pub(super) const MESSAGES_MAX: usize = 256;
+/// Datagrams in one call.
+const MESSAGES_MAX: usize = 256;

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd as _;
 use waylane_relay::Io;
 use waylane_relay::io::{Outgoing, Sent, Waker};
 
-use super::messages::{MESSAGES_MAX, Messages, count};
+use super::messages::Messages;
 use super::name::{NAME_LEN, Name};
 use super::wake::Wake;
 use super::{NOBODY, Received, merges, prefetch, segments};
@@ -30,17 +30,29 @@ pub struct Mmsg {
 }
 
 impl Mmsg {
-    /// A back end over these sockets, as [`open`](super::open) makes them.
+    /// A back end over these sockets, as [`open`](super::open) makes them, that takes merged what
+    /// the system merges.
     ///
     /// # Errors
-    /// The system's, when there is no memory or no such call.
+    /// The system's, when there is no memory.
     pub fn new(sockets: Vec<UdpSocket>) -> io::Result<Self> {
+        let merging = sockets.iter().all(merges);
+        Self::over(sockets, merging)
+    }
+
+    /// As [`new`](Self::new), but each datagram comes by itself: an in-kernel path on the same
+    /// interface would see merged ones, whose parts may go to different places.
+    ///
+    /// # Errors
+    /// The system's, when there is no memory.
+    pub fn unmerged(sockets: Vec<UdpSocket>) -> io::Result<Self> {
+        Self::over(sockets, false)
+    }
+
+    fn over(sockets: Vec<UdpSocket>, merging: bool) -> io::Result<Self> {
         let local = |socket: UdpSocket| Ok((socket.local_addr()?, socket));
         let sockets: Vec<_> = sockets.into_iter().map(local).collect::<io::Result<_>>()?;
-        let (wake, mut merging) = (Wake::new()?, true);
-        for (_, socket) in &sockets {
-            merging &= merges(socket);
-        }
+        let wake = Wake::new()?;
         let readable = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let fds = sockets.iter().map(|(_, socket)| socket.as_raw_fd()).chain([wake.fd()]);
         let polls = fds.map(readable).collect();
@@ -111,31 +123,9 @@ impl Io for Mmsg {
     }
 
     fn send(&mut self, outgoing: &[Outgoing], sent: &mut Sent) {
-        for chunk in outgoing.chunks(MESSAGES_MAX) {
-            let mut rest = chunk;
-            while let Some(first) = rest.first() {
-                // A family's datagrams stand together only by chance; each stretch is one call.
-                let is_v4 = first.to.is_ipv4();
-                let len = rest.iter().take_while(|next| next.to.is_ipv4() == is_v4).count();
-                let (stretch, after) = rest.split_at(len);
-                rest = after;
-                let same_family = |(local, _): &&(SocketAddr, _)| local.is_ipv4() == is_v4;
-                match self.sockets.iter().find(same_family) {
-                    Some((_, socket)) => {
-                        let fd = socket.as_raw_fd();
-                        send_all(
-                            fd,
-                            stretch,
-                            &self.received,
-                            &self.slots,
-                            &mut self.messages,
-                            sent,
-                        );
-                    }
-                    None => count(sent, stretch, Err(libc::ENETUNREACH)),
-                }
-            }
-        }
+        let Self { sockets, slots, received, messages, .. } = self;
+        let bytes = |index| received.get(index).map_or(&[][..], |received| slots.bytes(received));
+        messages.send(sockets, outgoing, bytes, sent);
     }
 
     fn prefetch(&self, place: *const u8) {
@@ -144,45 +134,6 @@ impl Io for Mmsg {
 
     fn waker(&self) -> Waker {
         self.wake.waker()
-    }
-}
-
-/// Sends a stretch of one family, call after call until every datagram was taken or refused.
-fn send_all(
-    fd: libc::c_int,
-    stretch: &[Outgoing],
-    received: &[Received],
-    slots: &Slots,
-    messages: &mut Messages,
-    sent: &mut Sent,
-) {
-    let bytes = |index| received.get(index).map_or(&[][..], |received| slots.bytes(received));
-    let mut rest = stretch;
-    while !rest.is_empty() {
-        let batch = messages.build(rest, bytes);
-        // SAFETY: `build` gave messages that point to live memory, of which `slots` and
-        // `messages` stay as they are until the call has returned.
-        let result = unsafe {
-            libc::sendmmsg(fd, batch.as_mut_ptr(), batch.len() as _, libc::MSG_DONTWAIT as _)
-        };
-        let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-        let taken = if result > 0 { result as usize } else { 0 };
-        let mut done = 0;
-        let mut planned = waylane_relay::runs(rest, messages.segment_len_max());
-        for run in planned.by_ref().take(taken) {
-            count(sent, run, Ok(()));
-            done += run.len();
-        }
-        // The call ends before a message that is refused; why is told only if it is the first.
-        if taken == 0
-            && let Some(run) = planned.next()
-            && error != libc::EINTR
-            && !messages.learn(run, error)
-        {
-            count(sent, run, Err(error));
-            done += run.len();
-        }
-        rest = rest.get(done..).unwrap_or_default();
     }
 }
 

@@ -1,5 +1,5 @@
-//! `io_uring`: datagrams arrive in provided buffers without being asked for one by one, and a
-//! batch is sent by the call that fetches the next.
+//! `io_uring`: datagrams arrive in provided buffers without being asked for one by one. What goes
+//! on leaves by `sendmmsg`: a send in the ring costs more, and saves no call when a batch is one.
 
 use core::mem;
 use core::net::SocketAddr;
@@ -14,7 +14,7 @@ use io_uring::{IoUring, cqueue, opcode};
 use waylane_relay::Io;
 use waylane_relay::io::{Outgoing, Sent, Waker};
 
-use super::messages::{MESSAGES_MAX, Messages, count};
+use super::messages::Messages;
 use super::name::NAME_LEN;
 use super::provided::{Arrived, BUFFERS, Provided};
 use super::wake::Wake;
@@ -25,10 +25,7 @@ pub struct Uring {
     sockets: Vec<(SocketAddr, UdpSocket)>,
     wake: Wake,
     messages: Messages,
-    results: Box<[i32]>,
     received: Vec<Received>,
-    /// Where in a chunk runs begin that the kernel does not take as one, and their lengths.
-    again: Vec<(usize, usize)>,
     ring: Option<Ring>,
 }
 
@@ -46,9 +43,7 @@ impl Uring {
             sockets,
             wake: Wake::new()?,
             messages: Messages::new(segmenting),
-            results: vec![0; MESSAGES_MAX].into(),
             received: Vec::with_capacity(BUFFERS),
-            again: Vec::with_capacity(MESSAGES_MAX),
             ring: None,
         })
     }
@@ -69,7 +64,7 @@ impl Io for Uring {
         self.received.clear();
         let mut wait = Some(wait);
         loop {
-            ring.complete(&mut self.results)?;
+            ring.complete()?;
             if mem::take(&mut ring.is_woken) {
                 // Before it is watched again, which would tell the same wake once more.
                 self.wake.clear();
@@ -105,9 +100,11 @@ impl Io for Uring {
     }
 
     fn send(&mut self, outgoing: &[Outgoing], sent: &mut Sent) {
-        for chunk in outgoing.chunks(MESSAGES_MAX) {
-            self.send_chunk(chunk, sent);
-        }
+        let Self { sockets, messages, received, ring: Some(ring), .. } = self else { return };
+        let bytes = |index: usize| {
+            received.get(index).map_or(&[][..], |received| ring.provided.bytes(received))
+        };
+        messages.send(sockets, outgoing, bytes, sent);
     }
 
     fn prefetch(&self, place: *const u8) {
@@ -116,56 +113,6 @@ impl Io for Uring {
 
     fn waker(&self) -> Waker {
         self.wake.waker()
-    }
-}
-
-impl Uring {
-    fn send_chunk(&mut self, chunk: &[Outgoing], sent: &mut Sent) {
-        let Self { sockets, messages, results, received, again, ring, .. } = self;
-        let Some(ring) = ring else { return count(sent, chunk, Err(libc::ENOTCONN)) };
-        let segment_len_max = messages.segment_len_max();
-        let runs = || waylane_relay::runs(chunk, segment_len_max);
-        let provided = &ring.provided;
-        let bytes = |index: usize| {
-            received.get(index).map_or(&[][..], |received: &Received| provided.bytes(received))
-        };
-        let headers = messages.build(chunk, bytes);
-        let mut pushed = 0;
-        for ((number, header), (run, result)) in
-            headers.iter().enumerate().zip(runs().zip(results.iter_mut()))
-        {
-            let is_v4 = run.first().is_some_and(|first| first.to.is_ipv4());
-            let socket = sockets.iter().position(|(local, _)| local.is_ipv4() == is_v4);
-            let Some(socket) = socket else {
-                *result = -libc::ENETUNREACH;
-                continue;
-            };
-            let send = opcode::SendMsg::new(Fixed(socket as u32), &raw const header.msg_hdr)
-                .flags(libc::MSG_DONTWAIT as u32)
-                .build()
-                .user_data(SEND | number as u64);
-            // SAFETY: the message and all it points to stay as they are until `finish_sends` has
-            // seen its completion.
-            match unsafe { ring.ring.submission().push(&send) } {
-                Ok(()) => pushed += 1,
-                Err(_) => *result = -libc::EAGAIN,
-            }
-        }
-        ring.finish_sends(pushed, results);
-        let mut first = 0;
-        for (run, result) in runs().zip(results.iter()) {
-            let error = if *result < 0 { Err(-*result) } else { Ok(()) };
-            match error {
-                Err(error) if messages.learn(run, error) => again.push((first, run.len())),
-                _ => count(sent, run, error),
-            }
-            first += run.len();
-        }
-        // What could not leave as one leaves one by one, a single time for each length that is
-        // too long: such runs are not built again.
-        while let Some((first, len)) = self.again.pop() {
-            self.send_chunk(chunk.get(first..first + len).unwrap_or_default(), sent);
-        }
     }
 }
 
@@ -182,7 +129,6 @@ struct Ring {
     wake: RawFd,
     wake_armed: bool,
     is_woken: bool,
-    sends_left: usize,
     errors: u32,
 }
 
@@ -197,7 +143,7 @@ impl Ring {
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_cqsize(COMPLETIONS)
-            .build(MESSAGES_MAX as u32 + 8)?;
+            .build(REQUESTS)?;
         let submitter = ring.submitter();
         submitter.register_files(sockets)?;
         let provided = Provided::new(&submitter)?;
@@ -213,7 +159,6 @@ impl Ring {
             wake,
             wake_armed: false,
             is_woken: false,
-            sends_left: 0,
             errors: 0,
         };
         // So that what cannot be had is known at once.
@@ -262,16 +207,10 @@ impl Ring {
     }
 
     /// Takes what is complete.
-    fn complete(&mut self, results: &mut [i32]) -> io::Result<()> {
+    fn complete(&mut self) -> io::Result<()> {
         for entry in self.ring.completion() {
             let number = (entry.user_data() & NUMBER) as usize;
             match entry.user_data() & !NUMBER {
-                SEND => {
-                    self.sends_left = self.sends_left.saturating_sub(1);
-                    if let Some(result) = results.get_mut(number) {
-                        *result = entry.result();
-                    }
-                }
                 RECEIVE => {
                     if let Some(buffer) = cqueue::buffer_select(entry.flags()) {
                         let len = entry.result().try_into().unwrap_or(0);
@@ -294,19 +233,6 @@ impl Ring {
             }
         }
         Ok(())
-    }
-
-    /// Until the kernel has taken or refused each of the sends that were pushed.
-    fn finish_sends(&mut self, pushed: usize, results: &mut [i32]) {
-        self.sends_left += pushed;
-        while self.sends_left > 0 {
-            if let Err(error) = tolerate(self.ring.submit_and_wait(1)) {
-                tracing::debug!(%error, "sends wait for their completion");
-            }
-            if let Err(error) = self.complete(results) {
-                tracing::debug!(%error, "receiving fails");
-            }
-        }
     }
 }
 
@@ -332,11 +258,12 @@ fn tolerate(result: io::Result<usize>) -> io::Result<()> {
 /// What a completion is about: its kind above, a number below.
 const NUMBER: u64 = 0xffff_ffff;
 const RECEIVE: u64 = 1 << 32;
-const SEND: u64 = 2 << 32;
-const WAKE: u64 = 3 << 32;
+const WAKE: u64 = 2 << 32;
 /// Datagrams taken in one turn.
 const BATCH: usize = 256;
-/// Completions of every buffer, every send and what else there may be.
+/// A receive for each socket, and the wake.
+const REQUESTS: u32 = 8;
+/// Completions of every buffer, and what else there may be.
 const COMPLETIONS: u32 = 1024;
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// More than that many errors without a datagram are the socket's own.

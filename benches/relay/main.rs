@@ -1,0 +1,27 @@
+//! What forwarding one datagram costs a relay: a naive forwarder and ours, by each back end, under
+//! the same load in network namespaces that are made for it and removed again. Needs root, `ip` and `nft`.
+//!
+//! The namespaces' processes are this program again, with `--role`.
+
+#[cfg(target_os = "linux")]
+mod load;
+#[cfg(target_os = "linux")]
+mod net;
+#[cfg(target_os = "linux")]
+mod relays;
+#[cfg(target_os = "linux")]
+mod table;
+
+fn main() -> std::process::ExitCode {
+    #[cfg(target_os = "linux")]
+    let done = table::main();
+    #[cfg(not(target_os = "linux"))]
+    let done = Err("this bench needs Linux".to_owned());
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("relay bench: {why}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

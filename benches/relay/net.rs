@@ -1,0 +1,120 @@
+//! Two network namespaces and what lies between: *relay*, and *world*, its gateway for the whole
+//! benchmarking range (RFC 2544), which drops and counts what arrives for it.
+
+use std::process::{Child, Command, Stdio};
+
+/// Where the relay listens.
+pub(crate) const RELAY: &str = "198.18.0.1:4433";
+/// The source's address.
+pub(crate) const SOURCE: [u8; 4] = [198, 18, 0, 2];
+
+/// The namespaces; gone when this is dropped.
+pub(crate) struct Net {
+    relay: String,
+    world: String,
+}
+
+impl Net {
+    /// Makes them, with this process's number in their names.
+    pub(crate) fn new() -> Result<Self, String> {
+        let pid = std::process::id();
+        let net = Self { relay: format!("wlr{pid}"), world: format!("wlw{pid}") };
+        let Self { relay, world } = &net;
+        run(&format!("ip netns add {relay}"))?;
+        run(&format!("ip netns add {world}"))?;
+        run(&format!(
+            "ip link add {relay} netns {relay} type veth peer name {world} netns {world}"
+        ))?;
+        for (name, own, other) in
+            [(relay, "198.18.0.1", "198.18.0.2"), (world, "198.18.0.2", "198.18.0.1")]
+        {
+            let (own_mac, other_mac) = (mac(own), mac(other));
+            for line in [
+                "link set lo up".to_owned(),
+                format!("link set {name} address {own_mac}"),
+                format!("link set {name} up"),
+                format!("addr add {own}/30 dev {name}"),
+                format!("neigh add {other} lladdr {other_mac} dev {name} nud permanent"),
+            ] {
+                run(&format!("ip -n {name} {line}"))?;
+            }
+        }
+        run(&format!("ip -n {relay} route add 198.18.0.0/15 via 198.18.0.2"))?;
+        for line in [
+            "add table netdev sink".to_owned(),
+            format!(
+                "add chain netdev sink in {{ type filter hook ingress device {world} priority 0 ; }}"
+            ),
+            "add rule netdev sink in ip daddr 198.18.0.0/15 counter drop".to_owned(),
+        ] {
+            let mut nft = Command::new("ip");
+            nft.args(["netns", "exec", world, "nft"]).arg(line);
+            finish(nft)?;
+        }
+        Ok(net)
+    }
+
+    /// Starts this program in the relay's namespace.
+    pub(crate) fn relay(&self, args: &[String]) -> Result<Child, String> {
+        start(&self.relay, args)
+    }
+
+    /// Starts this program in the world's namespace.
+    pub(crate) fn world(&self, args: &[String]) -> Result<Child, String> {
+        start(&self.world, args)
+    }
+
+    /// Bytes that have arrived in the world so far.
+    pub(crate) fn sunk(&self) -> Result<u64, String> {
+        let mut nft = Command::new("ip");
+        nft.args(["netns", "exec", &self.world, "nft", "list", "table", "netdev", "sink"]);
+        let text = finish(nft)?;
+        let mut words = text.split_whitespace().skip_while(|word| *word != "bytes");
+        words.nth(1).and_then(|bytes| bytes.parse().ok()).ok_or(format!("nft says {text:?}"))
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in [&self.relay, &self.world] {
+            if let Err(why) = run(&format!("ip netns del {name}")) {
+                eprintln!("{why}");
+            }
+        }
+    }
+}
+
+fn start(namespace: &str, args: &[String]) -> Result<Child, String> {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    Command::new("ip")
+        .args(["netns", "exec", namespace])
+        .arg(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("ip netns exec: {e}"))
+}
+
+/// Any two that differ; from the address, so that both sides know the other's.
+fn mac(address: &str) -> String {
+    format!("02:00:00:00:00:0{}", address.rsplit('.').next().unwrap_or("0"))
+}
+
+fn run(line: &str) -> Result<String, String> {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    finish(command)
+}
+
+fn finish(mut command: Command) -> Result<String, String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!(
+            "{command:?}: {why}(scripts/install-relay-bench.sh installs what it needs)"
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
