@@ -1,5 +1,7 @@
 //! Scenarios from seeds, which must keep every promise, and show the same each time.
 
+use std::panic::catch_unwind;
+
 use waylane_sim::scenario::{Outcome, Scenario};
 
 /// How many seeds: a few seconds' worth; `WAYLANE_SCENARIOS` says otherwise, and
@@ -12,10 +14,14 @@ fn random_scenarios_keep_every_promise() {
     let from: u64 = number("WAYLANE_SCENARIOS_FROM").unwrap_or(0);
     let count = number("WAYLANE_SCENARIOS").unwrap_or(COUNT);
     let mut bad = Vec::new();
-    for seed in from..from + count {
-        let outcome = Scenario::random(seed).run();
-        if !outcome.broken.is_empty() {
-            bad.push(format!("{}: {:#?}", Outcome::replay(seed), outcome.broken));
+    for seed in from..from.saturating_add(count) {
+        // A panic is a finding like any other: the seed must be told.
+        let broken = match catch_unwind(|| Scenario::random(seed).run().broken) {
+            Ok(broken) => broken,
+            Err(_) => vec!["panicked, as told above".into()],
+        };
+        if !broken.is_empty() {
+            bad.push(format!("{}: {broken:#?}", Outcome::replay(seed)));
         }
     }
     assert!(bad.is_empty(), "{} of {count}, from {from} on:\n{}", bad.len(), bad.join("\n"));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, bare, benches, demo, fuzz, loom, metadata, targets, tidy};
+use crate::{Failure, bare, benches, demo, fuzz, loom, metadata, scenarios, targets, tidy};
 
 /// Runs every step whose name holds one of `words` (without words all of [`STEPS`]), the later ones
 /// even if an earlier one failed, and prints a table.
@@ -61,7 +61,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 23] = [
+static STEPS: [Step; 24] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -73,6 +73,7 @@ static STEPS: [Step; 23] = [
     Step { name: "tests of xtask", run: |root| cargo(root, &["test", "--package", "xtask"], &[]) },
     Step { name: "example two_players", run: two_players },
     Step { name: "demo", run: demo::check },
+    Step { name: "random scenarios", run: scenarios::check },
     Step { name: "benches", run: benches::check },
     Step { name: "fuzz", run: fuzz::check },
     Step { name: "loom", run: loom::check },
