@@ -191,8 +191,10 @@ impl Cubic {
         });
         let round_trip = self.smoothed.unwrap_or_default();
         let seconds = (micros(now.since(epoch)) + micros(round_trip)) as f64 / 1e6;
-        let k = ((self.window_max * (1.0 - BETA)) / C).cbrt();
-        let target = C * (seconds - k).powi(3) + self.window_max;
+        // The system's own functions differ in the last bit from one to the other.
+        let k = libm::cbrt((self.window_max * (1.0 - BETA)) / C);
+        let since = seconds - k;
+        let target = C * (since * since * since) + self.window_max;
         let target = target.clamp(self.window, self.window * 1.5);
         self.window_reno += 3.0 * (1.0 - BETA) / (1.0 + BETA) / self.window;
         self.window += (target - self.window) / self.window;

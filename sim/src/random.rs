@@ -43,7 +43,8 @@ impl Random {
     /// A whole number from 1 to `most` whose logarithm is uniform: as many between 1 and 2 as
     /// between `most / 2` and `most`.
     pub fn log_uniform(&mut self, most: u64) -> u64 {
-        ((most as f64).powf(self.unit()).round() as u64).clamp(1, most)
+        // The system's own functions differ in the last bit from one to the other.
+        (libm::pow(most as f64, self.unit()).round() as u64).clamp(1, most)
     }
 
     /// Fills `out`.

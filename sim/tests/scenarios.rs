@@ -1,8 +1,10 @@
 //! Scenarios from seeds, which must keep every promise, and show the same each time.
 
+use core::time::Duration;
 use std::panic::catch_unwind;
 
 use waylane_sim::scenario::{Outcome, Scenario};
+use waylane_sim::{A, Bottleneck, Burst, Link, Way, World};
 
 /// How many seeds: a few seconds' worth; `WAYLANE_SCENARIOS` says otherwise, and
 /// `WAYLANE_SCENARIOS_FROM` where to begin.
@@ -38,6 +40,37 @@ fn a_scenario_shows_the_same_each_time() {
         assert_ne!(Scenario { seed: seed + 1, ..scenario }.run().trace, one.trace);
     }
 }
+
+/// Everything of a world that reckons with fractions: chance, links, CUBIC, random scenarios. What
+/// players send may change with the protocol and is not pinned.
+#[test]
+fn a_seed_means_the_same_on_every_machine() {
+    let link = Link {
+        jitter: Duration::from_millis(5),
+        loss: 0.01,
+        burst: Some(Burst { loss: 0.01, length: 3.0 }),
+        reorder: 0.02,
+        held: Duration::from_millis(20),
+        bottleneck: Some(Bottleneck::megabits(5, Duration::from_millis(50))),
+        ..Link::delayed(Duration::from_millis(20))
+    };
+    let mut world = World::new(1);
+    let relay = world.add_relay();
+    world.set_leg(A, relay, link);
+    let flow = world.add_cross_flow(Duration::ZERO, A, relay, Way::Down, Duration::from_millis(20));
+    world.run_for(Duration::from_secs(30));
+    assert!(world.cross_counters(flow).bytes > 1_000_000);
+    assert_eq!(world.trace(), WORLD, "{:#018x}", world.trace());
+
+    let text: String = (0..200).map(|seed| Scenario::random(seed).to_string()).collect();
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    assert_eq!(hash, SCENARIOS, "{hash:#018x}");
+}
+
+const WORLD: u64 = 0x2821_a10d_62e4_5d72;
+const SCENARIOS: u64 = 0xdf17_a217_b332_78b5;
 
 #[test]
 fn the_examples_keep_every_promise() {
