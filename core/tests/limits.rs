@@ -118,7 +118,7 @@ fn blocks_for_is_the_formula_of_the_page() {
         let limits = ChannelLimits { message_reliable_max, ..ChannelLimits::DEFAULT };
         assert_eq!(limits.completion_blocks(), blocks_for(message_reliable_max));
     }
-    assert_eq!(ChannelLimits::DEFAULT.window_initial, blocks_for(64 * 1024));
+    assert_eq!(ChannelLimits::DEFAULT.window_initial, blocks_for(256 * 1024));
     let smallest = Limits::DEFAULT.channels.receive_blocks.guaranteed / 8;
     assert_eq!(smallest, blocks_for(1024));
 }

@@ -30,8 +30,8 @@ pub struct ChannelLimits {
 }
 
 impl ChannelLimits {
-    /// 64 peers, messages to 256 KiB (64 KiB unreliable), about 8 MiB shared each way and 4 MiB
-    /// per peer at most.
+    /// 64 peers, messages to 256 KiB (64 KiB unreliable), about 8 MiB shared each way and 6 MiB
+    /// of it per peer at most.
     pub const DEFAULT: Self = Self::for_peers(64);
 
     /// The default limits for another number of peers; the shared parts stay the same.
@@ -45,14 +45,14 @@ impl ChannelLimits {
             send_blocks: Quota {
                 guaranteed: blocks_for(reliable) + 4,
                 shared: 16384,
-                peer_max: 8192,
+                peer_max: 12288,
             },
-            receive_blocks: Quota { guaranteed: 8 * WINDOW_MIN, shared: 16384, peer_max: 8192 },
+            receive_blocks: Quota { guaranteed: 8 * WINDOW_MIN, shared: 16384, peer_max: 12288 },
             sent_nodes: Quota { guaranteed: 128, shared: 16384, peer_max: 8192 },
             range_nodes: Quota { guaranteed: 16, shared: 4096, peer_max: 2048 },
             slots: Quota { guaranteed: 4, shared: 1024, peer_max: 256 },
-            window_initial: blocks_for(64 * 1024),
-            window_max: 8192,
+            window_initial: blocks_for(256 * 1024),
+            window_max: 12288,
         }
     }
 

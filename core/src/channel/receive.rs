@@ -304,22 +304,22 @@ impl Channels {
         }
     }
 
-    /// A window that was used up once since it last grew doubles while there is memory.
+    /// A window of which a quarter was read since it last grew is widened: a start-up must not wait.
     fn widen_busy_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let receive = &pools.slots[u32::from(slot)].receive;
         let used = receive.consumed - receive.grown_at;
-        if used >= u64::from(receive.window) * BLOCK_DATA as u64 {
+        if used >= u64::from(receive.window) * BLOCK_DATA as u64 / 4 {
             self.widen_window(pools, slot);
         }
     }
 
-    /// Doubles a window while there is memory.
+    /// Makes a window four times as wide while there is memory.
     pub(super) fn widen_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let spare = self.spare_for_windows(pools);
         let receive = &mut pools.slots[u32::from(slot)].receive;
         receive.grown_at = receive.consumed;
         let room = pools.limits.window_max.saturating_sub(receive.window);
-        let more = receive.window.min(room).min(spare / 2);
+        let more = (3 * receive.window).min(room).min(spare / 2);
         if self.accounts.receive.reserve(&mut pools.shares.receive, more) {
             receive.window += more;
         }

@@ -310,8 +310,8 @@ impl Channels {
     }
 }
 
-/// An overdue range leaves in so many packets more: the losses that swallowed the others may go on.
-const OVERDUE_TIMES: u8 = 3;
+/// An overdue range leaves in so many packets: the losses that swallowed the others may go on.
+const OVERDUE_TIMES: u8 = 2;
 
 /// Ranges owed at a time: more small messages than this in one packet's time are a flow.
 const REPEATS: usize = 8;

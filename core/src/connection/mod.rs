@@ -438,7 +438,7 @@ impl<C: Crypto> Peer<C> {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_, C>) {
-        while let Some(timer) = self.timers.take_due(context.now) {
+        while let Some((timer, due)) = self.timers.take_due(context.now) {
             match timer {
                 Timer::Idle => self.close(DisconnectReason::TimedOut),
                 Timer::Connect => {
@@ -450,7 +450,7 @@ impl<C: Crypto> Peer<C> {
                 Timer::Handshake => self.on_handshake_timer(context),
                 Timer::Recovery => self.on_recovery_timer(context),
                 Timer::Ack => self.owed.ack = true,
-                Timer::Pace => self.on_pace_timer(context.now),
+                Timer::Pace => self.on_pace_timer(context.now, due),
                 Timer::KeepAlive => self.owed.ping = true,
                 Timer::Path => self.on_path_timer(context),
                 Timer::LeavePath => self.give_up_left_path(context),
@@ -530,8 +530,9 @@ impl<C: Crypto> Peer<C> {
     }
 
     /// There is room again, which the next transmit finds; or an acknowledgement is overdue.
-    fn on_pace_timer(&mut self, now: Instant) {
+    fn on_pace_timer(&mut self, now: Instant, due: Instant) {
         if let Some(index) = self.paths.active() {
+            self.recovery.on_pace_timer(index, now.since(due));
             self.channels.hurry(now, self.overdue(index));
         }
     }

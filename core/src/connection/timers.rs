@@ -67,13 +67,14 @@ impl Timers {
         self.0[timer as usize]
     }
 
-    /// Takes the next timer that is due: it is stopped until set again.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+    /// Takes the next timer that is due, and since when: it is stopped until set again.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Timer, Instant)> {
         // A clock at its very end does not make due what never comes.
         let is_due = |at: Instant| at <= now && at != Instant::FAR;
         let timer = Timer::ALL.into_iter().find(|timer| is_due(self.get(*timer)))?;
+        let due = self.get(timer);
         self.stop(timer);
-        Some(timer)
+        Some((timer, due))
     }
 
     /// The earliest timer.
@@ -100,8 +101,14 @@ mod tests {
         timers.set(Timer::Idle, Instant::from_millis(7));
         assert_eq!(timers.next(), (Instant::from_millis(5), Timer::Ack));
         assert_eq!(timers.take_due(Instant::from_millis(4)), None);
-        assert_eq!(timers.take_due(Instant::from_millis(9)), Some(Timer::Idle));
-        assert_eq!(timers.take_due(Instant::from_millis(9)), Some(Timer::Ack));
+        assert_eq!(
+            timers.take_due(Instant::from_millis(9)),
+            Some((Timer::Idle, Instant::from_millis(7)))
+        );
+        assert_eq!(
+            timers.take_due(Instant::from_millis(9)),
+            Some((Timer::Ack, Instant::from_millis(5)))
+        );
         assert_eq!(timers.take_due(Instant::from_millis(9)), None);
         assert_eq!(timers.next().0, Instant::FAR);
         assert_eq!(timers.take_due(Instant::FAR), None, "what never comes is not due");

@@ -303,6 +303,12 @@ impl Recovery {
         self.paths[path.get()].room(now, bytes)
     }
 
+    /// The moment came for which [`room`](Self::room) asked, and the caller `late` after it. Only
+    /// this tells how rarely an application calls: a path may wait for more than its pace.
+    pub fn on_pace_timer(&mut self, path: PathIndex, late: Duration) {
+        self.paths[path.get()].on_pace_timer(late);
+    }
+
     /// Whether the next packets over `path` are those that a probe time-out asked for.
     #[must_use]
     pub const fn owes_probe(&self, path: PathIndex) -> bool {

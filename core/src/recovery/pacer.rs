@@ -14,15 +14,13 @@ pub(super) struct Pacer {
     /// In bytes × [`SCALE`]; negative after data that did not wait.
     credit: i64,
     filled_at: Instant,
-    /// When the caller, who had something to send, was asked to come again; or [`Instant::FAR`].
-    awaited: Instant,
     /// How late the caller lately came, in µs.
     lateness: u32,
 }
 
 impl Pacer {
     pub(super) const fn new() -> Self {
-        Self { credit: 0, filled_at: Instant::ZERO, awaited: Instant::FAR, lateness: 0 }
+        Self { credit: 0, filled_at: Instant::ZERO, lateness: 0 }
     }
 
     /// Whether a packet of `bytes` may leave now at `rate` bytes per second; if not, when.
@@ -35,9 +33,13 @@ impl Pacer {
         let quantum = carried(rate, QUANTUM).max(scaled(bytes));
         let missing = quantum.saturating_sub(self.credit).unsigned_abs();
         let wait = Duration::from_micros(missing.div_ceil(rate.max(1))).min(LONGEST_WAIT);
-        let at = now + wait;
-        self.awaited = self.awaited.min(at);
-        Err(at)
+        Err(now + wait)
+    }
+
+    /// The caller came so much later than it was asked to.
+    pub(super) fn on_late(&mut self, late: Duration) {
+        let late = micros(late.min(LATENESS_MAX)) as u32;
+        self.lateness = late.max(self.lateness - self.lateness / 8);
     }
 
     /// A packet of `bytes` left.
@@ -48,11 +50,6 @@ impl Pacer {
     fn fill(&mut self, now: Instant, rate: u64, bytes: u64) {
         let passed = now.since(self.filled_at);
         self.filled_at = now;
-        if self.awaited <= now {
-            let late = now.since(self.awaited).min(LATENESS_MAX);
-            self.lateness = (micros(late) as u32).max(self.lateness - self.lateness / 8);
-            self.awaited = Instant::FAR;
-        }
         let lateness = Duration::from_micros(u64::from(self.lateness));
         let allowance = (QUANTUM + lateness).min(LATENESS_MAX);
         let most = carried(rate, allowance).max(scaled(2 * bytes));
@@ -121,9 +118,12 @@ mod tests {
         let mut pacer = Pacer::new();
         let start = Instant::from_millis(5000);
         let sent: u64 = (0..240)
-            .map(|frame| {
+            .scan(start, |asked, frame| {
                 let now = start + Duration::from_micros(16_667) * frame;
-                burst(&mut pacer, now, 1_200_000).0 * SIZE
+                pacer.on_late(now.since(*asked));
+                let (packets, at) = burst(&mut pacer, now, 1_200_000);
+                *asked = at;
+                Some(packets * SIZE)
             })
             .sum();
         assert!(sent >= 4_700_000, "{sent}");
@@ -133,7 +133,6 @@ mod tests {
     fn a_pause_earns_two_packets() {
         let mut pacer = Pacer::new();
         burst(&mut pacer, Instant::from_millis(5000), 120_000);
-        pacer.awaited = Instant::FAR;
         assert_eq!(burst(&mut pacer, Instant::from_millis(9000), 120_000).0, 2);
     }
 

@@ -170,6 +170,11 @@ impl PathRecovery {
         }
     }
 
+    /// See [`Recovery::on_pace_timer`](super::Recovery::on_pace_timer).
+    pub(super) fn on_pace_timer(&mut self, late: Duration) {
+        self.pacer.on_late(late);
+    }
+
     /// How many packets of this path were sent after that one until the newest acknowledged.
     pub(super) fn sequences_since(&self, sequence: u32) -> u32 {
         self.largest_acked.map_or(0, |largest| largest.sequence.wrapping_sub(sequence))

@@ -133,7 +133,7 @@ fn what_begins_within_a_message_ends_with_it() {
 
 #[test]
 fn messages_wait_in_their_place_while_nobody_listens_and_credit_ends_at_the_hole() {
-    let mut pair = open_pair(ample());
+    let mut pair = open_pair(ChannelLimits { window_initial: 131, ..ample() });
     let messages: Vec<_> = (0..60).map(|number| numbered(number, 500)).collect();
     let [sender, receiver] = &mut pair.sides;
     let packets: Vec<_> =
