@@ -63,6 +63,13 @@ fn an_endpoint_borrows_what_the_page_says() {
 }
 
 #[test]
+fn an_idle_peer_takes_at_most_8_kib() {
+    let slices = lent(Limits::for_peers(1));
+    let peer = slices.iter().find(|slice| slice.type_name.contains("::Peer")).unwrap();
+    assert!(peer.size <= 8 * 1024, "{}", peer.size);
+}
+
+#[test]
 fn the_sums_are_right() {
     let documented = numbers(|heading| heading == "Memory of an endpoint");
     let close = |size: usize, name: &str| {

@@ -225,7 +225,11 @@ impl Recovery {
         pool: &mut SentPool<'_>,
         sink: &mut impl FnMut(Outcome, SentPacket),
     ) -> TimeoutAction {
-        if self.used_paths().iter().any(|path| path.loss_time.is_some_and(|at| at <= now)) {
+        if self
+            .used_paths()
+            .iter()
+            .any(|path| path.loss_time != Instant::FAR && path.loss_time <= now)
+        {
             self.detect_losses(now, pool, sink);
             return TimeoutAction::None;
         }
@@ -455,7 +459,7 @@ impl Recovery {
         let paths = used(paths, *paths_used);
         let horizon = paths.iter().filter_map(|path| path.largest_acked).map(|l| l.number).max();
         for path in paths.iter_mut() {
-            path.loss_time = None;
+            path.loss_time = Instant::FAR;
         }
         list.visit(pool, |packet| {
             if horizon.is_none_or(|horizon| packet.number > horizon) {

@@ -28,7 +28,8 @@ pub struct Rtt {
     end_delay_us: u64,
     /// Added to the round trip before a packet counts as lost, in eighths of it.
     patience: u8,
-    first_sample_at: Option<Instant>,
+    /// [`Instant::FAR`] before there is one.
+    first_sample_at: Instant,
 }
 
 impl Rtt {
@@ -50,7 +51,7 @@ impl Rtt {
             jitter_us: 0,
             end_delay_us: 0,
             patience: 1,
-            first_sample_at: None,
+            first_sample_at: Instant::FAR,
         }
     }
 
@@ -67,8 +68,8 @@ impl Rtt {
         // No packet can have waited for longer than the whole took: such a claim counts for nothing.
         let at_ends = if delay.ack < elapsed { delay.ack } else { Duration::ZERO };
         let sample = micros(elapsed - at_ends);
-        if self.first_sample_at.is_none() {
-            self.first_sample_at = Some(now);
+        if self.first_sample_at == Instant::FAR {
+            self.first_sample_at = now;
             self.min_us = sample;
             self.latest_us = sample;
             self.smoothed_us = sample;
@@ -121,8 +122,8 @@ impl Rtt {
 
     /// When the first sample came in; `None` while everything here is a guess.
     #[must_use]
-    pub const fn first_sample_at(&self) -> Option<Instant> {
-        self.first_sample_at
+    pub fn first_sample_at(&self) -> Option<Instant> {
+        (self.first_sample_at != Instant::FAR).then_some(self.first_sample_at)
     }
 
     /// How long to wait for an acknowledgement before probing (RFC 9002 §6.2.1), allowing for the

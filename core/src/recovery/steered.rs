@@ -32,12 +32,12 @@ pub struct Steered {
     /// Rounds of start-up without growth.
     stagnant: u8,
     /// What start-up has reached so far.
-    plateau: u64,
+    plateau: u32,
     /// Smoothed share of packets lost, in 1/1024.
     loss: u32,
     /// Bytes per second.
-    rate: u64,
-    window: u64,
+    rate: u32,
+    window: u32,
 }
 
 /// What the rate never leaves, in bytes per second.
@@ -87,8 +87,8 @@ struct Minimum {
 #[derive(Clone, Copy, Debug)]
 struct Round {
     began: Instant,
-    acked: u64,
-    lost: u64,
+    acked: u32,
+    lost: u32,
     queue_min: u32,
     /// Whether some sample was taken while there was enough to send.
     informed: bool,
@@ -116,15 +116,19 @@ impl Steered {
             stagnant: 0,
             plateau: 0,
             loss: 0,
-            rate: bounds.apply(INITIAL_RATE),
-            window: INITIAL_WINDOW,
+            rate: bounds.apply(INITIAL_RATE) as u32,
+            window: INITIAL_WINDOW as u32,
         }
     }
 
     /// The highest delivery rate lately seen, bytes per second; 0 if there is none.
     #[must_use]
     pub fn delivery_rate(&self) -> u64 {
-        u64::from(self.rates.iter().copied().max().unwrap_or(0))
+        u64::from(self.best_rate())
+    }
+
+    fn best_rate(&self) -> u32 {
+        self.rates.iter().copied().max().unwrap_or(0)
     }
 
     /// How long a packet now waits in the path's queues, in µs, if they were ever seen empty.
@@ -184,7 +188,7 @@ impl Steered {
         let Round { acked, lost, queue_min, informed, .. } = self.round;
         self.round = Round::new(now);
         let share =
-            (lost.saturating_mul(1024)).checked_div(acked.saturating_add(lost)).unwrap_or(0);
+            (u64::from(lost) * 1024).checked_div(u64::from(acked) + u64::from(lost)).unwrap_or(0);
         self.loss = (self.loss * 3 + share as u32) / 4;
         if !informed {
             return;
@@ -192,7 +196,7 @@ impl Steered {
         let queue_min = if queue_min == u32::MAX { 0 } else { queue_min };
         match self.mode {
             Mode::StartUp => {
-                let reached = self.delivery_rate();
+                let reached = self.best_rate();
                 if reached > self.plateau.saturating_add(self.plateau / 4) {
                     self.plateau = reached;
                     self.stagnant = 0;
@@ -266,9 +270,9 @@ impl Steered {
             }
         };
         let least = 2 * STEP * 1_000_000 / round_trip.max(LEAST_OVER);
-        self.rate = self.bounds.apply(wanted.max(least)).min(RATE_MAX);
+        self.rate = self.bounds.apply(wanted.max(least)).min(RATE_MAX) as u32;
         let content = rate.max(initial / 2).max(self.bounds.min);
-        self.window = self.content(content, clear, sample);
+        self.window = self.content(content, clear, sample) as u32;
     }
 
     /// What may be in flight: what the path holds at this rate, a queue, and what lies at the ends.
@@ -298,7 +302,7 @@ impl Controller for Steered {
         if let Some(round_trip) = sample.round_trip {
             self.on_round_trip(sample.now, round_trip);
         }
-        self.round.acked = self.round.acked.saturating_add(sample.bytes);
+        self.round.acked = self.round.acked.saturating_add(short(sample.bytes));
         self.on_delivery(sample);
         if sample.newest_sent_at >= self.round.began {
             self.end_round(sample.now);
@@ -308,26 +312,26 @@ impl Controller for Steered {
     }
 
     fn on_loss(&mut self, sample: &LossSample) {
-        self.round.lost = self.round.lost.saturating_add(sample.bytes);
+        self.round.lost = self.round.lost.saturating_add(short(sample.bytes));
         if sample.persistent {
             // Whatever comes after such a silence may be another path: learn it anew.
             self.rates = self.rates.map(|rate| rate / 4);
             self.mode = Mode::StartUp;
-            self.plateau = self.delivery_rate();
+            self.plateau = self.best_rate();
             self.stagnant = 0;
         }
     }
 
     fn on_spurious_loss(&mut self, bytes: u64) {
-        self.round.lost = self.round.lost.saturating_sub(bytes);
+        self.round.lost = self.round.lost.saturating_sub(short(bytes));
     }
 
     fn window(&self) -> u64 {
-        self.window
+        u64::from(self.window)
     }
 
     fn pacing_rate(&self) -> Option<u64> {
-        Some(self.rate)
+        Some(u64::from(self.rate))
     }
 
     fn queue_delay(&self) -> Duration {
@@ -361,6 +365,11 @@ impl Round {
     const fn new(began: Instant) -> Self {
         Self { began, acked: 0, lost: 0, queue_min: u32::MAX, informed: false }
     }
+}
+
+/// As many as a count of a round trip holds.
+fn short(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Window of a fresh path: a game's first state to a new player fits.
