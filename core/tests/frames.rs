@@ -5,7 +5,7 @@
 use core::time::Duration;
 
 use waylane_core::endpoint::PeerStats;
-use waylane_sim::{A, B, Driving, FRAME, Link, World};
+use waylane_sim::{A, B, Bottleneck, Driving, FRAME, Link, World};
 
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 
@@ -38,4 +38,26 @@ fn frames_are_not_taken_for_distance() {
             }
         }
     }
+}
+
+#[test]
+fn a_server_of_twenty_ticks_a_second_gets_what_its_credit_allows() {
+    let bottleneck = Some(Bottleneck::megabits(10, Duration::from_millis(100)));
+    let link = Link { bottleneck, ..Link::delayed(ROUND_TRIP / 2) };
+    let tick = Duration::from_millis(50);
+    let mut world = World::connected_pair(1, link);
+    world.set_driving(A, Driving::Frames(tick));
+    let message = [0; 16 * 1024];
+    let mut heard = 0;
+    for second in 0..20 {
+        for _ in 0..20 {
+            while world.send(A, B, 1, &message).is_ok() {}
+            world.flush(A);
+            world.run_for(tick);
+            heard += world.take_messages(B, 1).len() * usize::from(second >= 5);
+        }
+    }
+    let share = heard as f64 * message.len() as f64 / (15.0 * 1.25e6);
+    // 33 of each 50 milliseconds.
+    assert!(share > 0.5, "{share}");
 }

@@ -16,11 +16,14 @@ pub(super) struct Pacer {
     filled_at: Instant,
     /// How late the caller lately came, in µs.
     lateness: u32,
+    /// Whether credit was lost because the caller came so late: what leaves says nothing about the
+    /// path.
+    cut: bool,
 }
 
 impl Pacer {
     pub(super) const fn new() -> Self {
-        Self { credit: 0, filled_at: Instant::ZERO, lateness: 0 }
+        Self { credit: 0, filled_at: Instant::ZERO, lateness: 0, cut: false }
     }
 
     /// Whether a packet of `bytes` may leave now at `rate` bytes per second; if not, when.
@@ -42,6 +45,11 @@ impl Pacer {
         self.lateness = late.max(self.lateness - self.lateness / 8);
     }
 
+    /// Whether the caller lately came too late for the rate.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// A packet of `bytes` left.
     pub(super) fn spend(&mut self, bytes: u64) {
         self.credit = self.credit.saturating_sub(scaled(bytes)).max(-scaled(DEBT_MAX));
@@ -53,7 +61,11 @@ impl Pacer {
         let lateness = Duration::from_micros(u64::from(self.lateness));
         let allowance = (QUANTUM + lateness).min(LATENESS_MAX);
         let most = carried(rate, allowance).max(scaled(2 * bytes));
-        self.credit = self.credit.saturating_add(carried(rate, passed)).min(most);
+        let earned = self.credit.saturating_add(carried(rate, passed));
+        if passed > Duration::ZERO {
+            self.cut = allowance == LATENESS_MAX && earned > most;
+        }
+        self.credit = earned.min(most);
     }
 }
 

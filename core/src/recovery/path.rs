@@ -21,8 +21,8 @@ pub(super) struct PathRecovery {
     outstanding: u32,
     next_sequence: u32,
     pub(super) largest_acked: Option<LargestAcked>,
-    /// When the next packet counts as lost by time.
-    pub(super) loss_time: Option<Instant>,
+    /// When the next packet counts as lost by time; or [`Instant::FAR`].
+    pub(super) loss_time: Instant,
     /// The latest ack-eliciting packet or probe time-out.
     timer_from: Instant,
     pto_count: u8,
@@ -84,7 +84,7 @@ impl PathRecovery {
             outstanding: 0,
             next_sequence: 0,
             largest_acked: None,
-            loss_time: None,
+            loss_time: Instant::FAR,
             timer_from: Instant::ZERO,
             pto_count: 0,
             probes: 0,
@@ -166,7 +166,12 @@ impl PathRecovery {
         let Some(rate) = self.controller.pacing_rate() else { return Room::Open };
         match self.pacer.admit(now, rate, bytes) {
             Ok(()) => Room::Open,
-            Err(at) => Room::At(at),
+            Err(at) => {
+                if self.pacer.is_cut() {
+                    self.on_app_limited();
+                }
+                Room::At(at)
+            }
         }
     }
 
@@ -252,7 +257,7 @@ impl PathRecovery {
         if lost_at <= now || largest.sequence.wrapping_sub(packet.sequence) >= threshold {
             return true;
         }
-        self.loss_time = Some(self.loss_time.map_or(lost_at, |earlier| earlier.min(lost_at)));
+        self.loss_time = self.loss_time.min(lost_at);
         false
     }
 
@@ -270,7 +275,7 @@ impl PathRecovery {
 
     /// When a probe is due (RFC 9002 §6.2).
     pub(super) fn pto_at(&self) -> Option<Instant> {
-        if self.outstanding == 0 || self.loss_time.is_some() {
+        if self.outstanding == 0 || self.loss_time != Instant::FAR {
             return None;
         }
         let once = self.rtt.pto(if self.patient { PATIENT_ACK_DELAY } else { MAX_ACK_DELAY });
@@ -288,14 +293,14 @@ impl PathRecovery {
 
     /// Nothing is waited for any more on this path.
     pub(super) fn stop_timers(&mut self) {
-        self.loss_time = None;
+        self.loss_time = Instant::FAR;
         self.pto_count = 0;
         self.probes = 0;
     }
 
     /// When the path's next timer is due.
     pub(super) fn timeout(&self) -> Option<Instant> {
-        self.loss_time.or_else(|| self.pto_at())
+        if self.loss_time == Instant::FAR { self.pto_at() } else { Some(self.loss_time) }
     }
 }
 
