@@ -338,9 +338,9 @@ impl Channels {
         self.accounts.receive.release(&mut pools.shares.receive, window);
     }
 
-    /// The first window is wide while memory is plenty.
+    /// The first window is wide while memory is plenty: later channels must find some, too.
     fn widen_first_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
-        let spare = self.spare_for_windows(pools) / 4;
+        let spare = self.spare_for_windows(pools) / 16;
         let receive = &mut pools.slots[u32::from(slot)].receive;
         let more = pools.limits.window_initial.saturating_sub(receive.window).min(spare);
         if self.accounts.receive.reserve(&mut pools.shares.receive, more) {

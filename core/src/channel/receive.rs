@@ -319,7 +319,7 @@ impl Channels {
         let receive = &mut pools.slots[u32::from(slot)].receive;
         receive.grown_at = receive.consumed;
         let room = pools.limits.window_max.saturating_sub(receive.window);
-        let more = (3 * receive.window).min(room).min(spare / 2);
+        let more = (3 * receive.window).min(room).min(spare / 4);
         if self.accounts.receive.reserve(&mut pools.shares.receive, more) {
             receive.window += more;
         }
