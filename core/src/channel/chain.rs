@@ -93,7 +93,8 @@ impl Chain {
 
     /// Blocks to add so that everything below `end` is covered.
     pub(super) const fn blocks_missing(&self, end: u64) -> u64 {
-        end.saturating_sub(self.limit()).div_ceil(BLOCK_DATA as u64)
+        let limit = self.limit();
+        if end <= limit { 0 } else { (end - limit).div_ceil(BLOCK_DATA as u64) }
     }
 
     /// Adds blocks until everything below `end` is covered; `false` if the pool ran out.
@@ -154,6 +155,63 @@ impl Chain {
         }
     }
 
+    /// Copies `head` and then `bytes` to `offset`, behind which nothing was written, and adds blocks
+    /// as needed; `false` if the pool ran out. Does not move the place where the next read begins.
+    #[inline]
+    pub(super) fn append_bytes(
+        &mut self,
+        pool: &mut Pool<'_, Block>,
+        offset: u64,
+        head: &(impl AsRef<[u8]> + ?Sized),
+        bytes: &[u8],
+    ) -> bool {
+        let head = head.as_ref();
+        self.append_to_last(pool, offset, head, bytes)
+            || self.append_slowly(pool, offset, head, bytes)
+    }
+
+    /// As [`Chain::append_bytes`] if all of it fits into the last block, as mostly it does.
+    #[inline]
+    fn append_to_last(
+        &self,
+        pool: &mut Pool<'_, Block>,
+        offset: u64,
+        head: &[u8],
+        bytes: &[u8],
+    ) -> bool {
+        if self.tail == NONE {
+            return false;
+        }
+        // Far outside if the block begins behind `offset`.
+        let at = (offset + BLOCK_DATA as u64).wrapping_sub(self.limit()) as usize;
+        let Some(room) = pool[self.tail].data.get_mut(at..) else { return false };
+        let Some((front, room)) = room.split_at_mut_checked(head.len()) else { return false };
+        let Some(room) = room.get_mut(..bytes.len()) else { return false };
+        front.copy_from_slice(head);
+        room.copy_from_slice(bytes);
+        true
+    }
+
+    #[inline(never)]
+    fn append_slowly(
+        &mut self,
+        pool: &mut Pool<'_, Block>,
+        offset: u64,
+        head: &[u8],
+        bytes: &[u8],
+    ) -> bool {
+        let middle = offset + head.len() as u64;
+        let last = self.last();
+        if !self.extend(pool, middle + bytes.len() as u64) {
+            return false;
+        }
+        if !self.append_to_last(pool, offset, head, bytes) {
+            self.write_from(pool, last, offset, head);
+            self.write_from(pool, last, middle, bytes);
+        }
+        true
+    }
+
     /// Hands `len` bytes from `offset` to `sink` in chunks; the blocks must cover them.
     pub(super) fn read(
         &mut self,
@@ -163,8 +221,7 @@ impl Chain {
         mut sink: impl FnMut(&[u8]),
     ) {
         while len > 0 {
-            let (block, at) = self.seek(pool, offset);
-            let chunk = &pool[block].data[at..];
+            let chunk = self.chunk(pool, offset);
             let chunk = &chunk[..chunk.len().min(len)];
             sink(chunk);
             offset += chunk.len() as u64;
@@ -172,10 +229,16 @@ impl Chain {
         }
     }
 
+    /// What is at `offset` and behind it in the same block; the blocks must cover it.
+    #[inline]
+    pub(super) fn chunk<'a>(&mut self, pool: &'a Pool<'_, Block>, offset: u64) -> &'a [u8] {
+        let (block, at) = self.seek(pool, offset);
+        &pool[block].data[at..]
+    }
+
     /// What is at `offset`; the blocks must cover it.
     pub(super) fn array<const N: usize>(&mut self, pool: &Pool<'_, Block>, offset: u64) -> [u8; N] {
-        let (block, at) = self.seek(pool, offset);
-        if let Some(bytes) = pool[block].data[at..].first_chunk() {
+        if let Some(bytes) = self.chunk(pool, offset).first_chunk() {
             return *bytes;
         }
         let mut bytes = [0; N];
@@ -194,6 +257,10 @@ impl Chain {
 
     /// The block that holds `offset`, and where in it; the blocks must cover it.
     pub(super) fn seek(&mut self, pool: &Pool<'_, Block>, offset: u64) -> (u32, usize) {
+        let ahead = offset.wrapping_sub(self.cursor_base);
+        if self.cursor != NONE && ahead < BLOCK_DATA as u64 {
+            return (self.cursor, ahead as usize);
+        }
         let cursor = Place { base: self.cursor_base, block: self.cursor };
         let (block, at) = self.walk(pool, cursor, offset);
         let base = offset - at as u64;

@@ -79,14 +79,13 @@ impl Channels {
         let end = start + (HEADER + data.len()) as u64;
         let blocks = receive.chain.blocks_missing(end) as u32;
         let held = receive.chain.blocks();
-        if !self.reserve_received(pools, blocks, held) {
+        if blocks > 0 && !self.reserve_received(pools, blocks, held) {
             return false;
         }
         let receive = &mut pools.slots[u32::from(slot)].receive;
-        let extended = receive.chain.extend(&mut pools.receive, end);
-        assert!(extended, "each block on an account exists");
-        receive.chain.write(&mut pools.receive, start, &(data.len() as u32).to_le_bytes());
-        receive.chain.write(&mut pools.receive, start + HEADER as u64, data);
+        let header = (data.len() as u32).to_le_bytes();
+        let appended = receive.chain.append_bytes(&mut pools.receive, start, &header, data);
+        assert!(appended, "each block on an account exists");
         receive.contiguous = end;
         receive.whole += 1;
         self.ready.push(&mut pools.slots, slot);
@@ -201,7 +200,9 @@ impl Channels {
             } else {
                 receive.chain.release_to(&mut pools.receive, receive.consumed)
             };
-            self.accounts.receive.release(&mut pools.shares.receive, freed);
+            if freed > 0 {
+                self.accounts.receive.release(&mut pools.shares.receive, freed);
+            }
         }
     }
 
@@ -384,6 +385,12 @@ impl ReceiveHalf {
     ) -> Result<Option<(u64, u64)>, ProtocolViolation> {
         let mut bytes = [0; VARINT_LEN_MAX];
         let there = self.contiguous.saturating_sub(offset).min(bytes.len() as u64) as usize;
+        if there == 0 {
+            return Ok(None);
+        }
+        if let Some(bytes) = self.chain.chunk(pool, offset).get(..there) {
+            return read_prefix(bytes, offset);
+        }
         let bytes = bytes.get_mut(..there).unwrap_or_default();
         self.chain.copy_to(pool, offset, bytes);
         read_prefix(bytes, offset)

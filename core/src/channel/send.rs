@@ -10,6 +10,7 @@ use crate::id::ChannelId;
 use crate::pool::{Metered, NONE, Pool};
 use crate::time::Instant;
 use crate::wire::Writer;
+use crate::wire::cursor::varint_len;
 
 impl Channels {
     /// Queues a message, whole or not at all; it leaves after the next [`Channels::flush`], and not
@@ -53,13 +54,15 @@ impl Channels {
                 return Err(SendError::Full { room: 0 });
             }
         }
-        let mut room = self.room(pools, slot);
-        if data.len() > room && self.drop_expired(pools, slot, now) {
-            room = self.room(pools, slot);
-        }
-        if data.len() > room {
-            self.wait_for_room(pools, slot, data.len());
-            return Err(SendError::Full { room: room.min(max as usize) });
+        if !self.has_slack(pools, slot, data.len()) {
+            let mut room = self.room(pools, slot);
+            if data.len() > room && self.drop_expired(pools, slot, now) {
+                room = self.room(pools, slot);
+            }
+            if data.len() > room {
+                self.wait_for_room(pools, slot, data.len());
+                return Err(SendError::Full { room: room.min(max as usize) });
+            }
         }
         self.enqueue(pools, slot, data, now, deadline);
         self.queued.push(&mut pools.slots, slot);
@@ -96,6 +99,12 @@ impl Channels {
         self.waiting.push(&mut pools.slots, slot);
     }
 
+    /// Whether a message fits into the blocks that the channel has.
+    fn has_slack(&self, pools: &Pools<'_>, slot: u16, len: usize) -> bool {
+        let send = &pools.slots[u32::from(slot)].send;
+        send.end + (PREFIX_LEN_MAX + len) as u64 <= send.chain.limit()
+    }
+
     /// The longest message that can be queued now.
     fn room(&self, pools: &Pools<'_>, slot: u16) -> usize {
         let send = &pools.slots[u32::from(slot)].send;
@@ -118,26 +127,24 @@ impl Channels {
         deadline: Option<Instant>,
     ) {
         let state = &mut pools.slots[u32::from(slot)];
-        let mut prefix = [0; QueueHeader::LEN];
-        let prefix_len = if state.reliability.is_reliable() {
-            let mut writer = Writer::new(&mut prefix);
-            let fits = writer.varint(data.len() as u64);
-            assert!(fits.is_ok(), "the largest message was checked with the limits");
-            writer.position()
-        } else {
-            prefix = QueueHeader::new(data.len(), now, deadline).to_bytes();
-            prefix.len()
-        };
+        let reliable = state.reliability.is_reliable();
+        let prefix_len = if reliable { varint_len(data.len() as u64) } else { QueueHeader::LEN };
         let send = &mut state.send;
         let end = send.end + (prefix_len + data.len()) as u64;
         let blocks = send.chain.blocks_missing(end) as u32;
-        let paid = self.accounts.send.reserve(&mut pools.shares.send, blocks);
-        let last = send.chain.last();
-        let extended = paid && send.chain.extend(&mut pools.send, end);
-        assert!(extended, "there was room, and each block on an account exists");
-        let prefix = prefix.get(..prefix_len).unwrap_or_default();
-        send.chain.write_from(&mut pools.send, last, send.end, prefix);
-        send.chain.write_from(&mut pools.send, last, send.end + prefix_len as u64, data);
+        let paid = blocks == 0 || self.accounts.send.reserve(&mut pools.shares.send, blocks);
+        let appended = paid
+            && if reliable {
+                let mut prefix = [0; PREFIX_MAX as usize];
+                let mut writer = Writer::new(&mut prefix);
+                let fits = writer.varint(data.len() as u64);
+                assert!(fits.is_ok(), "the largest message was checked with the limits");
+                send.chain.append_bytes(&mut pools.send, send.end, writer.written(), data)
+            } else {
+                let header = QueueHeader::new(data.len(), now, deadline).to_bytes();
+                send.chain.append_bytes(&mut pools.send, send.end, &header, data)
+            };
+        assert!(appended, "there was room, and each block on an account exists");
         let (old_end, released) = (send.end, send.released(pools.nodes.items()));
         send.end = end;
         send.ages.on_queued(released, old_end, end, now);
@@ -183,7 +190,9 @@ impl Channels {
         } else {
             send.chain.release_to(&mut pools.send, released)
         };
-        self.accounts.send.release(&mut pools.shares.send, freed);
+        if freed > 0 {
+            self.accounts.send.release(&mut pools.shares.send, freed);
+        }
     }
 
     /// Forgets everything queued and sent. Records in packets under way stay behind, detached.
@@ -361,6 +370,10 @@ const fn millis(at: Instant) -> u32 {
 pub(super) const fn fair_part(available: u32, held: u32) -> u32 {
     if held == 0 { available } else { available.saturating_mul(3).saturating_sub(held) / 4 }
 }
+
+/// The longest of what stands in front of a queued message.
+const PREFIX_LEN_MAX: usize =
+    if PREFIX_MAX as usize > QueueHeader::LEN { PREFIX_MAX as usize } else { QueueHeader::LEN };
 
 /// The bit of a queued length that says that the message expires.
 const EXPIRES: u32 = 1 << 31;

@@ -301,11 +301,16 @@ impl Channels {
             let fresh = writer.position() == packet_start;
             let done = self.write_unreliable(pools, slot, front.len, fresh, writer);
             self.end_turn(pools, slot, done);
-            if !pools.slots[u32::from(slot)].has_data_to_send() {
+            let left = pools.slots[u32::from(slot)].has_data_to_send();
+            if !left {
                 self.unreliable.remove(&mut pools.slots, slot);
             }
-            if done != Done::Nothing {
-                self.check_drained(pools, slot);
+            // The blocks are given back together, when the channel's part in the packet is over.
+            if !left || done != Done::More || self.unreliable.has_several() {
+                self.release_sent(pools, slot);
+                if done != Done::Nothing {
+                    self.check_drained(pools, slot);
+                }
             }
             if done == Done::Closed {
                 return done;
@@ -379,7 +384,6 @@ impl Channels {
             if frame.fragment.is_some() || frame.sequence.is_some() {
                 state.send.number = state.send.number.wrapping_add(1);
             }
-            self.release_sent(pools, slot);
         }
         if last { Done::Closed } else { Done::More }
     }
