@@ -111,6 +111,10 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
         self.channels.as_ref()
     }
 
+    pub(crate) fn receive_blocks(&self) -> &[Block] {
+        self.receive_blocks.as_ref()
+    }
+
     pub(crate) fn nodes(&self) -> &[Node] {
         self.nodes.as_ref()
     }

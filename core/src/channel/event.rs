@@ -1,7 +1,7 @@
 //! What the application is told.
 
 use super::slot::{Events, NO_SLOT, State};
-use super::{Channels, Payload, Pools};
+use super::{Block, Channels, Payload, Pools};
 use crate::id::ChannelId;
 
 /// Something happened on a channel.
@@ -45,53 +45,70 @@ impl Channels {
         !self.ready.is_empty() || !self.waiting.is_empty() || self.lent != NO_SLOT
     }
 
-    /// Gives back what the last event lent and says for certain whether there is another.
-    pub fn prepare_event(&mut self, pools: &mut Pools<'_>) -> bool {
-        self.settle(pools);
-        self.find_room(pools);
-        !self.ready.is_empty()
-    }
-
     /// The next event. A message's bytes are given back with the next call, so that calling until
     /// `None` leaves nothing behind. Channels take turns; within one, messages come before Closed.
     pub fn poll_event<'a>(&mut self, mut pools: Pools<'a>) -> Option<ChannelEvent<'a>> {
-        self.prepare_event(&mut pools);
-        self.next_event(pools)
+        let event = self.take_event(&mut pools)?;
+        Some(event.lend(pools.receive.into_items()))
     }
 
-    /// As [`Channels::poll_event`], right after [`Channels::prepare_event`].
-    pub(crate) fn next_event<'a>(&mut self, mut pools: Pools<'a>) -> Option<ChannelEvent<'a>> {
+    /// As [`Channels::poll_event`], but does not yet lend a message's bytes.
+    pub(crate) fn take_event(&mut self, pools: &mut Pools<'_>) -> Option<TakenEvent> {
+        self.settle(pools);
+        self.find_room(pools);
         let slot = self.ready.first()?;
         let state = &mut pools.slots[u32::from(slot)];
         let channel = state.channel;
         let Events { opened, mismatch, writable, .. } = state.events;
         if opened {
             state.events.opened = false;
-            self.relist(&mut pools, slot);
-            return Some(ChannelEvent::Opened { channel });
+            self.relist(pools, slot);
+            return Some(TakenEvent::Whole(ChannelEvent::Opened { channel }));
         }
         if mismatch {
             state.events.mismatch = false;
-            self.relist(&mut pools, slot);
-            return Some(ChannelEvent::Mismatch { channel });
+            self.relist(pools, slot);
+            return Some(TakenEvent::Whole(ChannelEvent::Mismatch { channel }));
         }
         if state.receive.whole > 0 {
-            let (block, at, len) = self.lend(&mut pools, slot);
+            let (block, at, len) = self.lend(pools, slot);
             if pools.slots[u32::from(slot)].has_event() {
                 self.ready.rotate(&mut pools.slots, slot);
             } else {
                 self.ready.remove(&mut pools.slots, slot);
             }
-            let payload = Payload::new(pools.receive.into_items(), block, at, len);
-            return Some(ChannelEvent::Message { channel, payload });
+            return Some(TakenEvent::Message { channel, block, at, len });
         }
         if writable {
             state.events.writable = false;
-            self.relist(&mut pools, slot);
-            return Some(ChannelEvent::Writable { channel });
+            self.relist(pools, slot);
+            return Some(TakenEvent::Whole(ChannelEvent::Writable { channel }));
         }
         debug_assert!(state.state == State::Ended, "nothing else makes a channel ready");
-        self.free_slot(&mut pools, slot);
-        Some(ChannelEvent::Closed { channel })
+        self.free_slot(pools, slot);
+        Some(TakenEvent::Whole(ChannelEvent::Closed { channel }))
+    }
+}
+
+/// An event without the bytes that it lends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TakenEvent {
+    /// Lends nothing.
+    Whole(ChannelEvent<'static>),
+    /// A message of `len` bytes that begins at byte `at` of `block`.
+    Message { channel: ChannelId, block: u32, at: usize, len: usize },
+}
+
+impl TakenEvent {
+    /// The event, as `blocks` hold its bytes.
+    #[inline]
+    pub(crate) fn lend(self, blocks: &[Block]) -> ChannelEvent<'_> {
+        match self {
+            Self::Whole(event) => event,
+            Self::Message { channel, block, at, len } => {
+                let payload = Payload::new(blocks, block, at, len);
+                ChannelEvent::Message { channel, payload }
+            }
+        }
     }
 }

@@ -336,13 +336,13 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
         let Some(slot) = self.live(peer) else { return self.gone(peer, SendError::UnknownPeer) };
-        let mut parts = self.parts();
-        let (now, pools) = (parts.context.now, &mut parts.context.pools);
-        let sent = parts.peers[slot].channels().send(pools, channel, data, now, deadline);
+        let parts::Parts { peers, unflushed, context, .. } = self.parts();
+        let (now, mut pools) = (context.now, context.pools);
+        let sent = peers[slot].channels().send(&mut pools, channel, data, now, deadline);
         match sent {
-            Ok(()) => parts.unflushed.push(parts.peers, slot),
+            Ok(()) => unflushed.push(peers, slot),
             // A channel that is full may have room again without anything arriving.
-            Err(_) => parts.refresh(slot),
+            Err(_) => self.parts().refresh(slot),
         }
         sent.map_err(SendError::from)
     }

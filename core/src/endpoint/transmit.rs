@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use super::event::Event;
 use super::hop::HopContext;
+use super::parts::Parts;
 use super::{Endpoint, RelaySlot, deadlines};
 use crate::channel::{ChannelEvent, Scope};
 use crate::connection::{Notice, Peer, Timer};
@@ -82,7 +83,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.state.now = self.state.now.max(now);
         let transmit = match self.transmit_hop(out) {
             Some(transmit) => transmit,
-            None => match self.transmit_peers(scope, datagrams_max.max(1), out) {
+            None => match self.transmit_queued(scope, datagrams_max.max(1), out) {
                 Some(transmit) => transmit,
                 // After the last word to every peer.
                 None if scope == Scope::Everything => self.transmit_unbind(out)?,
@@ -104,8 +105,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         // Each peer at most once: one that only waits for room stays in the queue.
         for _ in 0..self.state.events.len() {
             let slot = self.state.events.first()?;
-            let mut parts = self.parts();
-            let peer = &mut parts.peers[slot];
+            let Parts { peers, context, .. } = self.parts();
+            let mut pools = context.pools;
+            let peer = &mut peers[slot];
             let id = peer.id();
             if let Some(id) = id
                 && let Some(notice) = peer.take_notice(false)
@@ -114,11 +116,12 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             }
             if let Some(id) = id
                 && !peer.is_muted()
-                && peer.channels().prepare_event(&mut parts.context.pools)
+                && let Some(event) = peer.channels().take_event(&mut pools)
             {
-                return self.poll_channel_event(slot, id);
+                return Some(Self::channel_event(id, event.lend(self.memory.receive_blocks())));
             }
             let last = peer.take_notice(true);
+            let mut parts = self.parts();
             parts.events.pop(parts.peers);
             parts.refresh(slot);
             if let (Some(id), Some(notice)) = (id, last) {
@@ -131,17 +134,14 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         None
     }
 
-    fn poll_channel_event(&mut self, slot: usize, peer: PeerId) -> Option<Event<'_>> {
-        let parts = self.parts();
-        let pools = parts.context.pools;
-        let event = parts.peers[slot].channels().next_event(pools)?;
-        Some(match event {
+    fn channel_event(peer: PeerId, event: ChannelEvent<'_>) -> Event<'_> {
+        match event {
             ChannelEvent::Message { channel, payload } => Event::Message { peer, channel, payload },
             ChannelEvent::Opened { channel } => Event::ChannelOpened { peer, channel },
             ChannelEvent::Closed { channel } => Event::ChannelClosed { peer, channel },
             ChannelEvent::Mismatch { channel } => Event::ChannelMismatch { peer, channel },
             ChannelEvent::Writable { channel } => Event::Writable { peer, channel },
-        })
+        }
     }
 
     fn notice(peer: PeerId, notice: Notice) -> Event<'static> {
@@ -226,6 +226,20 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         })
     }
 
+    fn transmit_queued(
+        &mut self,
+        scope: Scope,
+        datagrams_max: usize,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        if self.state.transmit.len() == 0 {
+            return None;
+        }
+        self.transmit_peers(scope, datagrams_max, out)
+    }
+
+    // Apart, so that a call that finds nothing to send does not prepare for it.
+    #[inline(never)]
     fn transmit_peers(
         &mut self,
         scope: Scope,
