@@ -78,6 +78,12 @@ pub const fn varint_len(value: u64) -> usize {
 /// the varint fits.
 #[must_use]
 pub fn room_after_length(room: usize) -> Option<usize> {
+    match room {
+        0 => return None,
+        1..=0x40 => return Some(room - 1),
+        0x41..=0x4001 => return Some(room - 2),
+        _ => {}
+    }
     [(1, 0x3f), (2, 0x3fff), (4, 0x3fff_ffff), (8, usize::MAX)]
         .into_iter()
         .filter_map(|(len, most)| Some(room.checked_sub(len)?.min(most)))
@@ -190,7 +196,26 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`ParseError::Truncated`], [`ParseError::NonMinimal`].
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, ParseError> {
+        // Lengths, mostly.
+        match *self.bytes {
+            [value @ ..=0x3f, ref rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(value))
+            }
+            [high @ 0x40..=0x7f, low, ref rest @ ..] => {
+                let value = u64::from(high & 0x3f) << 8 | u64::from(low);
+                self.bytes = rest;
+                if value > 0x3f { Ok(value) } else { Err(ParseError::NonMinimal) }
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    /// A varint of any length.
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64, ParseError> {
         let prefix = self.bytes.first().ok_or(ParseError::Truncated)? >> 6;
         let len = 1_usize << prefix;
         let value = self.big_endian(len)? & (u64::MAX >> (66 - 8 * len));
@@ -201,6 +226,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`ParseError::Truncated`], [`ParseError::NonMinimal`].
+    #[inline]
     pub fn with_length(&mut self) -> Result<&'a [u8], ParseError> {
         let len = usize::try_from(self.varint()?).map_err(|_| ParseError::Truncated)?;
         self.take(len)
@@ -373,6 +399,11 @@ impl<'a> Writer<'a> {
     /// # Panics
     /// If `value` is above [`VARINT_MAX`].
     pub fn varint(&mut self, value: u64) -> Result<(), Full> {
+        match value {
+            0..=0x3f => return self.u8(value as u8),
+            0x40..=0x3fff => return self.bytes(&(value as u16 | 0x4000).to_be_bytes()),
+            _ => {}
+        }
         assert!(value <= VARINT_MAX, "{value} is too large for a varint");
         let len = varint_len(value);
         let prefix = u64::from(len.trailing_zeros()) << (8 * len - 2);

@@ -36,6 +36,7 @@ pub struct Fragment {
 }
 
 impl<'a> UnreliableMessage<'a> {
+    #[inline(always)]
     pub(super) fn parse(kind: u8, reader: &mut Reader<'a>) -> Result<Self, ParseError> {
         let channel = parse_channel(kind, reader)?;
         let form = kind & LOW_BITS;
