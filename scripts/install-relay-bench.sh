@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the relay bench measures by: nftables, which counts what is forwarded. For Debian,
-# as root. If it is already there nothing is done; nothing else in the repository needs it.
+# Installs what the relay bench measures by: nftables, which counts what is forwarded, and coturn,
+# beside which it measures (as a program; its service is not needed). For Debian, as root. If it is
+# already there nothing is done; nothing else in the repository needs it.
 #
 #   scripts/install-relay-bench.sh          installs what is missing
 #   scripts/install-relay-bench.sh --list   says what is missing and installs nothing
@@ -9,6 +10,7 @@ set -euo pipefail
 missing=()
 command -v nft >/dev/null || missing+=(nftables)
 command -v ip >/dev/null || missing+=(iproute2)
+command -v turnserver >/dev/null || missing+=(coturn)
 if [[ ${#missing[@]} -eq 0 ]]; then
     echo "install-relay-bench: everything is there"
     exit 0

@@ -1,8 +1,10 @@
 //! The sessions that both sides know, and the source that sends to them as fast as it can.
 
 use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
+use std::time::Instant as Clock;
 
 use quinn_udp::{Transmit, UdpSocketState};
 use waylane_core::crypto::Secret;
@@ -76,14 +78,37 @@ pub(crate) fn source(load: Load) -> io::Result<()> {
     let names = &names[..load.destinations as usize];
     let mut sockets = Vec::new();
     for n in 0..SENDERS {
-        let socket = UdpSocket::bind(SocketAddr::from((SOURCE, SENDER_PORT + n as u16)))?;
-        let state = UdpSocketState::new((&socket).into())?;
-        sockets.push((socket, state));
+        sockets.push(UdpSocket::bind(SocketAddr::from((SOURCE, SENDER_PORT + n as u16)))?);
     }
+    flood(&sockets, load, None, |_, spread, datagram| {
+        datagram[0] = 0x80;
+        datagram[1..8].copy_from_slice(&names[spread % names.len()].to_bytes());
+    })
+}
+
+/// Sends from one socket after the other, for ever; as much as it can, or so many datagrams a second. `write` is told which, and a number at random,
+/// and lays down a datagram's header.
+pub(crate) fn flood(
+    sockets: &[UdpSocket],
+    load: Load,
+    a_second: Option<u32>,
+    write: impl Fn(usize, usize, &mut [u8]),
+) -> io::Result<()> {
+    let (start, mut trains) = (Clock::now(), 0_u64);
+    let states: io::Result<Vec<_>> =
+        sockets.iter().map(|socket| UdpSocketState::new(socket.into())).collect();
+    let states = states?;
     let destination = RELAY.parse().map_err(io::Error::other)?;
     let mut random = 12345_u64;
     let mut train = [0x80; TRAIN * LEN_MAX];
-    for (n, (socket, state)) in sockets.iter().enumerate().cycle() {
+    for (n, (socket, state)) in sockets.iter().zip(&states).enumerate().cycle() {
+        if let Some(a_second) = a_second {
+            let due = Duration::from_secs(1) * TRAIN as u32 / a_second;
+            trains += 1;
+            while start.elapsed().as_nanos() < due.as_nanos() * u128::from(trains) {
+                core::hint::spin_loop();
+            }
+        }
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -91,9 +116,7 @@ pub(crate) fn source(load: Load) -> io::Result<()> {
         let len = if load.mixed { MIXED[(random >> 60) as usize % MIXED.len()] } else { 64 };
         for (k, datagram) in train.chunks_mut(len).take(TRAIN).enumerate() {
             let spread = (random ^ (n * TRAIN + k) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let to = names[(spread >> 33) as usize % names.len()];
-            datagram[0] = 0x80;
-            datagram[1..8].copy_from_slice(&to.to_bytes());
+            write(n, (spread >> 33) as usize, datagram);
         }
         let transmit = Transmit {
             destination,
@@ -119,8 +142,10 @@ impl Outlet for Mute {
     }
 }
 
-const SENDERS: u32 = 64;
-const SENDER_PORT: u16 = 20_000;
+/// How many send.
+pub(crate) const SENDERS: u32 = 64;
+/// The first one's port.
+pub(crate) const SENDER_PORT: u16 = 20_000;
 const TRAIN: usize = 16;
 const LEN_MAX: usize = 170;
 /// W1's: mostly state of 100 bytes, sometimes with a message of 40 beside it, sometimes acks.

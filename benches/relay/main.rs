@@ -1,8 +1,10 @@
-//! What forwarding one datagram costs a relay: a naive forwarder and ours, by each back end, under
-//! the same load in network namespaces that are made for it and removed again. Needs root, `ip` and `nft`.
+//! What forwarding one datagram costs a relay: a naive forwarder, ours by each back end, and
+//! coturn, under the same load in network namespaces that are made for it and removed again. Needs root, `ip` and `nft`.
 //!
 //! The namespaces' processes are this program again, with `--role`.
 
+#[cfg(target_os = "linux")]
+mod coturn;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 //! Two network namespaces and what lies between: *relay*, and *world*, its gateway for the whole
 //! benchmarking range (RFC 2544), which drops and counts what arrives for it.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Where the relay listens.
@@ -40,28 +41,40 @@ impl Net {
             }
         }
         run(&format!("ip -n {relay} route add 198.18.0.0/15 via 198.18.0.2"))?;
-        for line in [
-            "add table netdev sink".to_owned(),
-            format!(
-                "add chain netdev sink in {{ type filter hook ingress device {world} priority 0 ; }}"
-            ),
-            "add rule netdev sink in ip daddr 198.18.0.0/15 counter drop".to_owned(),
-        ] {
-            let mut nft = Command::new("ip");
-            nft.args(["netns", "exec", world, "nft"]).arg(line);
-            finish(nft)?;
-        }
+        // So that it has the destinations' addresses when nothing is dropped.
+        run(&format!("ip -n {world} route add local 198.19.0.0/16 dev lo"))?;
+        net.nft("add table netdev sink")?;
+        net.nft(&format!(
+            "add chain netdev sink in {{ type filter hook ingress device {world} priority 0 ; }}"
+        ))?;
+        net.shut()?;
         Ok(net)
+    }
+
+    /// Drops and counts, from nothing, what arrives in the world.
+    pub(crate) fn shut(&self) -> Result<(), String> {
+        self.open()?;
+        self.nft("add rule netdev sink in ip daddr 198.18.0.0/15 counter drop")
+    }
+
+    /// Lets pass what arrives in the world, uncounted.
+    pub(crate) fn open(&self) -> Result<(), String> {
+        self.nft("flush chain netdev sink in")
     }
 
     /// Starts this program in the relay's namespace.
     pub(crate) fn relay(&self, args: &[String]) -> Result<Child, String> {
-        start(&self.relay, args)
+        start(&self.relay, &this()?, args)
+    }
+
+    /// Starts another program in the relay's namespace.
+    pub(crate) fn program(&self, program: &str, args: &[String]) -> Result<Child, String> {
+        start(&self.relay, Path::new(program), args)
     }
 
     /// Starts this program in the world's namespace.
     pub(crate) fn world(&self, args: &[String]) -> Result<Child, String> {
-        start(&self.world, args)
+        start(&self.world, &this()?, args)
     }
 
     /// Bytes that have arrived in the world so far.
@@ -71,6 +84,12 @@ impl Net {
         let text = finish(nft)?;
         let mut words = text.split_whitespace().skip_while(|word| *word != "bytes");
         words.nth(1).and_then(|bytes| bytes.parse().ok()).ok_or(format!("nft says {text:?}"))
+    }
+
+    fn nft(&self, line: &str) -> Result<(), String> {
+        let mut nft = Command::new("ip");
+        nft.args(["netns", "exec", &self.world, "nft"]).arg(line);
+        finish(nft).map(drop)
     }
 }
 
@@ -84,13 +103,16 @@ impl Drop for Net {
     }
 }
 
-fn start(namespace: &str, args: &[String]) -> Result<Child, String> {
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+fn this() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|e| e.to_string())
+}
+
+fn start(namespace: &str, program: &Path, args: &[String]) -> Result<Child, String> {
     Command::new("ip")
         .args(["netns", "exec", namespace])
         .arg(program)
         .args(args)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| format!("ip netns exec: {e}"))

@@ -131,5 +131,7 @@ fn scheduled() -> io::Result<(Duration, Duration)> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const WARM_UP: Duration = Duration::from_millis(300);
-const WINDOW: Duration = Duration::from_secs(2);
+/// Not counted.
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
+/// Counted.
+pub(crate) const WINDOW: Duration = Duration::from_secs(2);

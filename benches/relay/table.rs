@@ -3,55 +3,76 @@
 use core::time::Duration;
 use std::io::Read as _;
 
+use crate::coturn::{self, EASY, players};
 use crate::load::{Load, source};
 use crate::net::Net;
 use crate::relays::{Tally, run};
 
-/// `cargo run --release -p waylane-benches --bin relay [-- ROUNDS]`.
+/// `cargo run --release -p waylane-benches --bin relay [-- ROUNDS]`; `once` is the first case, one
+/// round, to see that it works.
 pub(crate) fn main() -> Result<(), String> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--role", "source", ref load @ ..] => source(parse(load)?).map_err(|e| e.to_string()),
+        ["--role", "coturn", ref load @ ..] => {
+            players(parse(load)?, None).map_err(|e| e.to_string())
+        }
+        ["--role", "coturn, 50 k/s", ref load @ ..] => {
+            players(parse(load)?, Some(EASY)).map_err(|e| e.to_string())
+        }
         ["--role", mode, ref load @ ..] => run(mode, parse(load)?).map_err(|e| e.to_string()),
-        [] => compare(ROUNDS),
-        [rounds] => compare(rounds.parse().map_err(|_| "how many rounds?")?),
-        _ => Err("usage: relay [ROUNDS]".to_owned()),
+        [] => compare(ROUNDS, &CASES),
+        ["once"] => compare(1, &CASES[..1]),
+        [rounds] => compare(rounds.parse().map_err(|_| "how many rounds?")?, &CASES),
+        _ => Err("usage: relay [ROUNDS | once]".to_owned()),
     }
 }
 
-fn compare(rounds: usize) -> Result<(), String> {
+fn compare(rounds: usize, cases: &[(&str, Load)]) -> Result<(), String> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
     if !status.lines().any(|line| line.starts_with("Uid:\t0\t")) {
         return Err("it makes network namespaces, so it needs root".to_owned());
     }
+    if !coturn::is_there() {
+        return Err("there is no coturn: scripts/install-relay-bench.sh installs it".to_owned());
+    }
     let net = Net::new()?;
-    println!("| case | forwarder | ns a datagram | naive ÷ this | thousand/s | core ours | idle |");
-    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: |");
-    for (name, load) in CASES {
-        let mut tallies = [const { Vec::new() }; MODES.len()];
+    println!(
+        "| case | forwarder | ns a datagram | naive ÷ this | this ÷ the cheaper coturn | thousand/s | core ours | idle |"
+    );
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for &(name, load) in cases {
+        // Its cost does not depend on the sizes, and a million ports it does not have.
+        let beside = !load.mixed && load.sessions <= 1000;
+        let modes: &[&str] = if beside { &MODES } else { &MODES[..OURS] };
+        let mut tallies = vec![Vec::new(); modes.len()];
         for _ in 0..rounds {
-            for (mode, tallies) in MODES.iter().zip(&mut tallies) {
+            for (mode, tallies) in modes.iter().zip(&mut tallies) {
                 tallies.push(measure(&net, mode, load)?);
             }
         }
-        let mut naive = 0.0;
-        for (mode, tallies) in MODES.iter().zip(&mut tallies) {
-            tallies.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-            let median = tallies[tallies.len() / 2];
-            if *mode == "naive" {
-                naive = cost(&median);
-            }
+        let medians: Vec<Tally> = tallies.iter_mut().map(|tallies| median(tallies)).collect();
+        let naive = cost(&medians[0]);
+        let coturn = medians[modes.len().min(OURS)..].iter().map(cost).reduce(f64::min);
+        for (mode, median) in modes.iter().zip(&medians) {
+            let own = cost(median);
+            let of_coturn =
+                coturn.map_or("–".to_owned(), |coturn| format!("{:.2}", own / coturn));
             println!(
-                "| {name} | {mode} | {:.0} | {:.2} | {:.0} | {:.0} % | {:.0} % |",
-                cost(&median),
-                naive / cost(&median),
+                "| {name} | {mode} | {own:.0} | {:.2} | {of_coturn} | {:.0} | {:.0} % | {:.0} % |",
+                naive / own,
                 median.datagrams as f64 / median.wall.as_secs_f64() / 1e3,
-                share(median.cpu, &median),
-                100.0 - share(median.cpu + median.waited, &median),
+                share(median.cpu, median),
+                100.0 - share(median.cpu + median.waited, median),
             );
         }
     }
     Ok(())
+}
+
+fn median(tallies: &mut [Tally]) -> Tally {
+    tallies.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+    tallies[tallies.len() / 2]
 }
 
 fn share(time: Duration, of: &Tally) -> f64 {
@@ -68,6 +89,9 @@ fn measure(net: &Net, mode: &str, load: Load) -> Result<Tally, String> {
         let args = [role, &sessions.to_string(), &destinations.to_string(), &mixed.to_string()];
         ["--role"].iter().chain(&args).map(ToString::to_string).collect::<Vec<_>>()
     };
+    if mode.starts_with("coturn") {
+        return coturn::measure(net, load, &args(mode));
+    }
     let before = net.sunk()?;
     let mut relay = net.relay(&args(mode))?;
     let mut source = net.world(&args("source"))?;
@@ -101,7 +125,9 @@ fn parse(args: &[&str]) -> Result<Load, String> {
     })
 }
 
-const MODES: [&str; 4] = ["naive", "mmsg", "uring", "std"];
+const MODES: [&str; 6] = ["naive", "mmsg", "uring", "std", "coturn", "coturn, 50 k/s"];
+/// Of these, all but coturn.
+const OURS: usize = 4;
 const CASES: [(&str, Load); 5] = [
     ("1,000 at random", Load { sessions: 1000, destinations: 1000, mixed: false }),
     ("64 hot", Load { sessions: 1000, destinations: 64, mixed: false }),

@@ -15,6 +15,21 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     cargo(root, &["test", "--package", PACKAGE, "--benches", "--test", "allocations"], &[])
 }
 
+/// Runs the relay's bench once and short, after installing what it needs: to see that it works. It
+/// makes network namespaces, so who runs this must be root.
+///
+/// # Errors
+/// When it fails, be it for want of a privilege.
+pub(crate) fn relay(root: &Path) -> Result<(), Failure> {
+    let script = root.join("scripts/install-relay-bench.sh");
+    let status = Command::new(&script).status();
+    let status = status.map_err(|e| format!("{}: {e}", script.display()))?;
+    if !status.success() {
+        return Err(format!("{}: {status}", script.display()));
+    }
+    cargo(root, &["run", "--package", PACKAGE, "--bin", "relay", "--", "once"], &[])
+}
+
 /// Prints the instructions of each scenario, per repetition, as callgrind counts them: the
 /// difference between few and many repetitions, so that preparing does not count.
 ///

@@ -61,7 +61,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 24] = [
+static STEPS: [Step; 25] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -75,6 +75,7 @@ static STEPS: [Step; 24] = [
     Step { name: "demo", run: demo::check },
     Step { name: "random scenarios", run: scenarios::check },
     Step { name: "benches", run: benches::check },
+    Step { name: "relay bench, as root", run: benches::relay },
     Step { name: "fuzz", run: fuzz::check },
     Step { name: "loom", run: loom::check },
     Step { name: "freestanding: host", run: targets::freestanding_host },
