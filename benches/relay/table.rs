@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::io::Read as _;
 
 use crate::coturn::{self, EASY, players};
-use crate::load::{Load, source};
+use crate::load::{Load, SENDERS, source};
 use crate::net::Net;
 use crate::relays::{Tally, run};
 
@@ -42,8 +42,8 @@ fn compare(rounds: usize, cases: &[(&str, Load)]) -> Result<(), String> {
     );
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     for &(name, load) in cases {
-        // Its cost does not depend on the sizes, and a million ports it does not have.
-        let beside = !load.mixed && load.sessions <= 1000;
+        // It has no million ports, is counted by one length, and each sender needs a destination.
+        let beside = !load.mixed && (SENDERS..=1000).contains(&load.destinations);
         let modes: &[&str] = if beside { &MODES } else { &MODES[..OURS] };
         let mut tallies = vec![Vec::new(); modes.len()];
         for _ in 0..rounds {
