@@ -103,6 +103,14 @@ fn what_does_not_hold_is_said() {
 }
 
 #[test]
+fn who_only_listens_learns_late_that_its_relay_was_restarted() {
+    for seed in [1068, 1_795_392_156_000_770] {
+        let outcome = Scenario::random(seed).run();
+        assert_eq!(outcome.broken, [""; 0], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_home_lost_while_connecting_is_told_by_the_lobby() {
     // Losses come five at a time: a player loses its relay before all are connected.
     let outcome = Scenario::random(4058).run();

@@ -89,10 +89,19 @@ impl Running<'_> {
         }
     }
 
+    /// All that was sent is acknowledged. A player that only listens may learn with its next
+    /// keep-alive that its relay was restarted, and hears nothing till then.
     fn memory_comes_back(&mut self) {
+        let limit = self.world.now() + KEEP_ALIVE;
+        while self.world.now() < limit
+            && self.players().any(|player| !is_at_rest(&self.world.endpoint(player).pool_usage()))
+        {
+            self.run_to(self.world.now() + QUIET);
+        }
         for player in self.players() {
-            let PoolUsage { send_blocks, nodes, .. } = self.world.endpoint(player).pool_usage();
-            if send_blocks > 0 || nodes > NODES_AT_REST {
+            let usage = self.world.endpoint(player).pool_usage();
+            if !is_at_rest(&usage) {
+                let PoolUsage { send_blocks, nodes, .. } = usage;
                 let why = format!(
                     "player {} at rest holds {send_blocks} blocks, {nodes} records",
                     player.0
@@ -163,7 +172,13 @@ impl Running<'_> {
     }
 }
 
+fn is_at_rest(usage: &PoolUsage) -> bool {
+    usage.send_blocks == 0 && usage.nodes <= NODES_AT_REST
+}
+
 const QUIET: Duration = Duration::from_secs(3);
+/// A relay's, and time for what follows.
+const KEEP_ALIVE: Duration = Duration::from_secs(18);
 const PROBES: usize = 5;
 /// For programs that have their turn 20 times a second or more.
 const TURNS: Duration = Duration::from_millis(150);
