@@ -91,9 +91,9 @@ fn what_does_not_hold_is_said() {
     let slow: Scenario = r#"
         duration = "1s"
         settle = "1s"
-        link = { delay = "10ms", rate = "100k", loss = 5 }
+        link = { delay = "10ms", rate = "50k", loss = 5 }
         player = [{}, {}]
-        send = [{ from = 0, to = 1, reliable = true, size = 100000, count = 1 }]
+        send = [{ from = 0, to = 1, reliable = true, size = 250000, count = 1 }]
     "#
     .parse()
     .unwrap_or_else(|why| panic!("{why}"));
