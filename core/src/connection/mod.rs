@@ -1,11 +1,12 @@
 //! One connection with one peer: handshake, keys, paths, packets, timers (states.md, Connection).
 //!
 //! [`Peer`] has the branches and the state; `path` and `timers` are helpers; `handshake` and
-//! `packet` are its two halves.
+//! `packet` are its two halves, `moves` says which way they take.
 
 mod answer;
 mod association;
 mod handshake;
+mod moves;
 mod mtu;
 mod packet;
 mod path;
@@ -32,8 +33,9 @@ use answer::Answered;
 use association::Association;
 use handshake::Initiation;
 pub(crate) use handshake::{check_mac, open_initiation, slot_of};
+use moves::Keep;
 use mtu::PathMtu;
-use path::{CHALLENGE_TRIES, Path, Paths};
+use path::{CHALLENGE_TRIES, Paths};
 pub(crate) use path::{RelayIndex, backoff};
 use quality::QualityWatch;
 pub use timers::Timer;
@@ -593,121 +595,6 @@ impl<C: Crypto> Peer<C> {
         self.timers.set(keep, at);
     }
 
-    /// The route names relays: see to it that there is a path through the first that is usable.
-    fn follow_route(&mut self, context: &mut Context<'_, C>, keep: Keep) {
-        let Some(route) = &self.route else { return };
-        let active = self.paths.active().and_then(|index| self.paths.get(index)).copied();
-        let keeps = active.is_some_and(|path| {
-            let named = |route: &Route, session| {
-                let mut relays = route.relays().iter();
-                relays.any(|entry| (entry.relay, Some(entry.session)) == (path.relay_id, session))
-            };
-            let ours =
-                || context.route.is_some_and(|ours| named(ours, context.session(path.relay)));
-            match keep {
-                Keep::Theirs => named(route, Some(path.remote)),
-                Keep::Either => named(route, Some(path.remote)) || ours(),
-                Keep::Nothing => false,
-            }
-        });
-        if keeps {
-            return;
-        }
-        let known = route.relays().iter().find_map(|entry| {
-            context.relay(entry.relay).map(|relay| (relay, entry.relay, entry.session))
-        });
-        if let Some((relay, relay_id, session)) = known {
-            if let Some(slot) = context.relays.get_mut(usize::from(relay.0)) {
-                slot.want(context.now, context.crypto);
-            }
-            let index = self.ensure_path(context, relay, relay_id, session);
-            if let Some(path) = self.paths.get(index).copied() {
-                self.validate_path(context, &path, PathIntent::Move, CHALLENGE_TRIES);
-            }
-        }
-    }
-
-    /// Challenges a path, at most so many times.
-    fn validate_path(
-        &mut self,
-        context: &mut Context<'_, C>,
-        path: &Path,
-        intent: PathIntent,
-        tries: u8,
-    ) {
-        let Some(index) = self.paths.find(path.relay, path.remote) else { return };
-        let nonce = context.nonce();
-        self.paths.challenge(index, nonce, intent == PathIntent::Move, tries, context.now);
-        self.timers.set(Timer::Path, self.paths.poll_timeout());
-    }
-
-    /// The path's index; what was in flight on a path that had to give way is given up.
-    fn ensure_path(
-        &mut self,
-        context: &mut Context<'_, C>,
-        relay: RelayIndex,
-        relay_id: RelayId,
-        session: SessionId,
-    ) -> PathIndex {
-        let (index, new) = self.paths.ensure(relay, relay_id, session);
-        if new {
-            if self.leaving == Some(index) {
-                self.leaving = None;
-                self.timers.stop(Timer::LeavePath);
-            }
-            self.abandon_path(context, index);
-            self.recovery.reset_path(index, context.settings.controller);
-        }
-        index
-    }
-
-    fn move_to(&mut self, context: &mut Context<'_, C>, index: PathIndex) {
-        if self.paths.active() != Some(index) {
-            self.mtu = PathMtu::new(index);
-        }
-        let Some(left) = self.paths.activate(index) else { return };
-        // What is on its way there still may arrive and be acknowledged over the new path.
-        self.give_up_left_path(context);
-        let wait = self.recovery.rtt(left).pto(MAX_ACK_DELAY);
-        self.recovery.set_initial_rtt(index, self.recovery.rtt(left).smoothed());
-        self.set_recovery_timer();
-        self.leaving = Some(left);
-        self.timers.set(Timer::LeavePath, context.now + wait);
-        self.owed.ping = true;
-    }
-
-    /// Gives up paths that do not answer; challenges that are due are sent by the next transmit,
-    /// which sets the timer again.
-    fn on_path_timer(&mut self, context: &mut Context<'_, C>) {
-        while let Some(index) = self.paths.take_unanswered(context.now) {
-            if self.paths.active() != Some(index) {
-                self.abandon_path(context, index);
-            }
-            self.follow_route(context, Keep::Either);
-        }
-        if self.paths.due(context.now).is_none() {
-            self.timers.set(Timer::Path, self.paths.poll_timeout());
-        }
-    }
-
-    fn give_up_left_path(&mut self, context: &mut Context<'_, C>) {
-        if let Some(left) = self.leaving.take()
-            && Some(left) != self.paths.active()
-        {
-            self.abandon_path(context, left);
-        }
-        self.timers.stop(Timer::LeavePath);
-    }
-
-    fn abandon_path(&mut self, context: &mut Context<'_, C>, index: PathIndex) {
-        let Self { recovery, channels, owed, received, mtu, .. } = self;
-        let pools = &mut context.pools;
-        recovery.abandon_path(index, &mut context.sent, &mut |outcome, packet| {
-            settle(channels, received, owed, mtu, pools, outcome, packet);
-        });
-        self.set_recovery_timer();
-    }
-
     /// Everything in flight counts as lost.
     fn take_back_flight(&mut self, context: &mut Context<'_, C>) {
         let Self { recovery, channels, owed, received, mtu, .. } = self;
@@ -716,18 +603,6 @@ impl<C: Crypto> Peer<C> {
             settle(channels, received, owed, mtu, pools, outcome, packet);
         });
     }
-}
-
-/// Which paths [`Peer::follow_route`] is content with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Keep {
-    /// One that the other side's route names: what a new route asks for.
-    Theirs,
-    /// One that either side's route names, so that two players with different homes do not send
-    /// each other to and fro.
-    Either,
-    /// None: find out whether the other side is still where its route says.
-    Nothing,
 }
 
 /// Something for the application.
