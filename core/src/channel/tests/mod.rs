@@ -5,6 +5,7 @@ mod modes;
 mod options;
 mod promises;
 mod random;
+mod repeats;
 mod unordered;
 
 use std::collections::{BTreeSet, VecDeque};
