@@ -1,6 +1,7 @@
 //! Prints Waylane's figures beside its peers'.
 //!
-//! In `benches/peers`: `cargo run --release -- table [w1|burst|w2|w5|w7 …] [--seeds N]`.
+//! In `benches/peers`: `cargo run --release -- table|count|host|loopback`; without a word it says what
+//! each takes.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
