@@ -4,7 +4,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use waylane_core::relay::Counters;
 
-use crate::io::{SendFailures, Sent};
+use crate::histogram::{Histogram, Shown};
+use crate::io::{RUN_BUCKETS, SendFailures, Sent};
 use crate::owner::OwnerCounters;
 
 /// What became of every datagram so far: each one received was forwarded, is counted in
@@ -16,6 +17,19 @@ pub struct RelayCounters {
     pub workers: WorkerCounters,
     /// What the owner of the sessions did.
     pub owner: OwnerCounters,
+    /// How the workers' work was spread.
+    pub spread: Spread,
+}
+
+/// How the work of one worker, or of all, was spread.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Spread {
+    /// Datagrams received at once: a batch each.
+    pub batches: Histogram<BATCH_BUCKETS>,
+    /// Datagrams that the system took as one: it cuts what is longer than 1 (GSO).
+    pub runs: Histogram<RUN_BUCKETS>,
+    /// Microseconds from a batch's receipt until all of it was sent, handed over or dropped.
+    pub residence_us: Histogram<RESIDENCE_BUCKETS>,
 }
 
 /// What became of what one worker received.
@@ -23,6 +37,8 @@ pub struct RelayCounters {
 pub struct WorkerCounters {
     /// Datagrams received.
     pub received: u64,
+    /// Their UDP payload bytes.
+    pub received_bytes: u64,
     /// Of these, what the forwarder decided; forwarded are those that the system took, and
     /// `control` those that the owner was handed.
     pub forward: Counters,
@@ -71,6 +87,15 @@ impl RelayCounters {
     }
 }
 
+impl Spread {
+    /// Adds another worker's.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.batches.add(&other.batches);
+        self.runs.add(&other.runs);
+        self.residence_us.add(&other.residence_us);
+    }
+}
+
 impl WorkerCounters {
     /// Counts a control datagram, which the owner had room for or not.
     pub(crate) const fn hand_over(&mut self, taken: bool) {
@@ -102,9 +127,10 @@ impl WorkerCounters {
     }
 
     const fn to_array(self) -> [u64; COUNTERS] {
-        let Self { received, forward, queue_full, send_failed } = self;
+        let Self { received, received_bytes, forward, queue_full, send_failed } = self;
         [
             received,
+            received_bytes,
             queue_full,
             forward.forwarded,
             forward.forwarded_bytes,
@@ -124,6 +150,7 @@ impl WorkerCounters {
     const fn from_array(array: [u64; COUNTERS]) -> Self {
         let [
             received,
+            received_bytes,
             queue_full,
             forwarded,
             forwarded_bytes,
@@ -149,32 +176,49 @@ impl WorkerCounters {
             to_itself,
         };
         let send_failed = SendFailures { oversize, no_buffer, unreachable, other };
-        Self { received, forward, queue_full, send_failed }
+        Self { received, received_bytes, forward, queue_full, send_failed }
     }
 }
 
 /// A worker's counters where other threads may read them: stored after each batch, never locked.
 #[derive(Default, Debug)]
 #[repr(align(128))] // Lines of its own: nobody else's stores slow the worker's.
-pub(crate) struct Published([AtomicU64; COUNTERS]);
+pub(crate) struct Published {
+    counters: [AtomicU64; COUNTERS],
+    pub(crate) batches: Shown<BATCH_BUCKETS>,
+    pub(crate) runs: Shown<RUN_BUCKETS>,
+    pub(crate) residence_us: Shown<RESIDENCE_BUCKETS>,
+}
 
 impl Published {
     pub(crate) fn store(&self, counters: &WorkerCounters) {
-        for (shown, count) in self.0.iter().zip(counters.to_array()) {
+        for (shown, count) in self.counters.iter().zip(counters.to_array()) {
             shown.store(count, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn load(&self) -> WorkerCounters {
         let mut array = [0; COUNTERS];
-        for (count, shown) in array.iter_mut().zip(&self.0) {
+        for (count, shown) in array.iter_mut().zip(&self.counters) {
             *count = shown.load(Ordering::Relaxed);
         }
         WorkerCounters::from_array(array)
     }
+
+    pub(crate) fn spread(&self) -> Spread {
+        Spread {
+            batches: self.batches.load(),
+            runs: self.runs.load(),
+            residence_us: self.residence_us.load(),
+        }
+    }
 }
 
-const COUNTERS: usize = 14;
+const COUNTERS: usize = 15;
+/// Up to 2,048 datagrams, and more.
+const BATCH_BUCKETS: usize = 13;
+/// Up to 65 ms, and more.
+const RESIDENCE_BUCKETS: usize = 18;
 
 #[cfg(test)]
 mod tests {

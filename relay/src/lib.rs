@@ -19,19 +19,23 @@
 mod config;
 mod counters;
 mod group;
+mod histogram;
 pub mod io;
 pub mod key_file;
 mod owner;
 mod queue;
 mod relay;
+mod state;
 mod tables;
 mod worker;
 
 pub use config::{Config, ConfigError, IoChoice, Mode};
-pub use counters::{RelayCounters, WorkerCounters};
+pub use counters::{RelayCounters, Spread, WorkerCounters};
 pub use group::runs;
+pub use histogram::Histogram;
 pub use io::Io;
 pub use owner::{Owner, OwnerCounters};
 pub use relay::{BackEnd, Relay, RelayHandle, StartError};
+pub use state::{About, RelayState};
 pub use tables::SharedTables;
 pub use worker::Worker;

@@ -37,6 +37,10 @@ pub(crate) struct WorkerParts {
 pub struct OwnerCounters {
     /// What came of the control datagrams.
     pub control: ControlCounters,
+    /// Datagrams of its own that the system took: replies, and what nobody asked for.
+    pub replies: u64,
+    /// Their UDP payload bytes.
+    pub reply_bytes: u64,
     /// Datagrams of its own that the system did not take for sending; none of them came in.
     pub replies_failed: u64,
 }
@@ -131,9 +135,15 @@ impl<C: Crypto> Owner<C> {
 
     fn send(&mut self, reply: Reply, out: &[u8; REPLY_MAX]) {
         let bytes = out.get(..reply.len).unwrap_or_default();
-        if let Err(error) = self.outlet.send(reply.to, bytes) {
-            self.counters.replies_failed += 1;
-            tracing::trace!(kind = ?error.kind(), "a reply could not be sent");
+        match self.outlet.send(reply.to, bytes) {
+            Ok(()) => {
+                self.counters.replies += 1;
+                self.counters.reply_bytes += bytes.len() as u64;
+            }
+            Err(error) => {
+                self.counters.replies_failed += 1;
+                tracing::trace!(kind = ?error.kind(), "a reply could not be sent");
+            }
         }
     }
 }

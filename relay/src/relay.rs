@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use crate::counters::{Published, RelayCounters};
 use crate::io::{BindError, Io, Sockets, Udp, Waker, open};
 use crate::key_file::{self, KeyFileError};
 use crate::owner::{Owner, OwnerCounters};
+use crate::state::{About, RelayState};
 use crate::tables::SharedTables;
 use crate::worker::Worker;
 
@@ -89,6 +90,8 @@ impl Relay {
         }
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
+            state: AtomicU8::new(RelayState::Starting as u8),
+            about: About::of(config, &entry, workers.len(), &local),
             drain: Mutex::default(),
             owner: Mutex::default(),
             workers: workers.iter().map(Worker::published).collect(),
@@ -137,8 +140,10 @@ impl Relay {
                 .map(|(number, worker)| team.spawn(scope, number, worker, self.on_thread))
                 .collect();
             if threads.iter().all(Result::is_ok) {
+                self.shared.begins_to_serve();
                 team.own(owner);
             }
+            self.shared.set(RelayState::Stopped);
             halt.store(true, Ordering::Relaxed);
             wakers.iter().for_each(Waker::wake);
             // Every thread is waited for, whatever another one says.
@@ -188,8 +193,22 @@ impl RelayHandle {
 
     /// Tells every peer that the relay stops in `left`, takes no new ones, and then stops.
     pub fn drain(&self, left: Duration) {
+        // Whoever asks whether it is ready must not send anybody here who is then refused.
+        self.shared.set(RelayState::Draining);
         *self.shared.drain.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         self.shared.waker.wake();
+    }
+
+    /// What the relay is at.
+    #[must_use]
+    pub fn state(&self) -> RelayState {
+        RelayState::of(self.shared.state.load(Ordering::Relaxed))
+    }
+
+    /// What does not change while it runs.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.shared.about
     }
 
     /// What happened so far, as of the relay's latest turns.
@@ -286,6 +305,8 @@ fn ended(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
+    state: AtomicU8,
+    about: About,
     drain: Mutex<Option<Duration>>,
     owner: Mutex<OwnerCounters>,
     workers: Vec<Arc<Published>>,
@@ -296,6 +317,17 @@ impl Shared {
     fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.waker.wake();
+    }
+
+    fn set(&self, state: RelayState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// From now on it serves, unless it was told to drain before.
+    fn begins_to_serve(&self) {
+        let draining = RelayState::Draining as u8;
+        let next = |state| (state != draining).then_some(RelayState::Serving as u8);
+        let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
     fn take_drain(&self) -> Option<Duration> {
@@ -312,6 +344,7 @@ impl Shared {
         let mut counters = RelayCounters { owner, ..RelayCounters::default() };
         for worker in &self.workers {
             counters.workers.add(&worker.load());
+            counters.spread.add(&worker.spread());
         }
         counters
     }

@@ -8,7 +8,7 @@ use waylane_core::crypto::Crypto;
 use waylane_core::relay::{Forwarder, Forwarding, Verdict};
 use waylane_core::time::Instant;
 
-use crate::counters::{Published, WorkerCounters};
+use crate::counters::{Published, Spread, WorkerCounters};
 use crate::group::Grouping;
 use crate::io::{Io, Outgoing, Sent, Waker};
 use crate::owner::Owner;
@@ -49,12 +49,12 @@ impl<I: Io> Worker<I> {
         self.io.start()
     }
 
-    /// Receives a batch, waiting at most `wait`, and does all it asks for. `clock` is read once,
-    /// after the wait.
+    /// Receives a batch, waiting at most `wait`, and does all it asks for. `clock` is read twice:
+    /// after the wait, and when all is done.
     ///
     /// # Errors
     /// The back end's, when it can receive no more.
-    pub fn turn(&mut self, wait: Duration, clock: impl FnOnce() -> Instant) -> io::Result<()> {
+    pub fn turn(&mut self, wait: Duration, clock: impl Fn() -> Instant) -> io::Result<()> {
         let count = self.io.receive(wait)?;
         if count == 0 {
             return Ok(());
@@ -67,7 +67,10 @@ impl<I: Io> Worker<I> {
             self.forward(now, first, end);
             first = end;
         }
-        self.published.store(&self.counters);
+        let shown = &self.published;
+        shown.store(&self.counters);
+        shown.batches.record(count as u64);
+        shown.residence_us.record(clock().as_micros().saturating_sub(now.as_micros()));
         Ok(())
     }
 
@@ -75,6 +78,12 @@ impl<I: Io> Worker<I> {
     #[must_use]
     pub const fn counters(&self) -> &WorkerCounters {
         &self.counters
+    }
+
+    /// How its work was spread.
+    #[must_use]
+    pub fn spread(&self) -> Spread {
+        self.published.spread()
     }
 
     /// Where its counters can be read from other threads, as of the latest turn.
@@ -98,6 +107,7 @@ impl<I: Io> Worker<I> {
         }
         for index in first..end {
             let Some((from, bytes)) = self.io.datagram(index) else { continue };
+            self.counters.received_bytes += bytes.len() as u64;
             let verdict = forwarder.forward(now, from, bytes);
             match verdict {
                 Verdict::Forward { to } => {
@@ -117,6 +127,7 @@ impl<I: Io> Worker<I> {
             let mut sent = Sent::default();
             self.io.send(outgoing, &mut sent);
             self.counters.add_sent(&sent);
+            self.published.runs.add(&sent.runs);
         }
     }
 }

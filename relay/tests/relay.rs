@@ -8,8 +8,8 @@ use std::net::UdpSocket;
 
 use running::client::data;
 use running::{Running, Socket};
-use waylane_core::wire::hop::ControlMessage;
-use waylane_relay::{BackEnd, Config, IoChoice, Relay, StartError};
+use waylane_core::wire::hop::{ControlMessage, Probe};
+use waylane_relay::{BackEnd, Config, IoChoice, Relay, RelayState, StartError};
 
 #[test]
 fn two_sockets_exchange_a_datagram() {
@@ -28,6 +28,8 @@ fn two_sockets_exchange_a_datagram() {
         let counters = relay.stop().counters();
         assert_eq!(counters.forwarded(), 2);
         assert_eq!(counters.drops().map(|(_, count)| count).sum::<u64>(), 0);
+        assert_eq!(counters.spread.batches.sum, counters.workers.received);
+        assert_eq!(counters.spread.runs.buckets[0], 2);
     }
 }
 
@@ -62,6 +64,46 @@ fn a_drained_relay_says_so_and_ends() {
     let told = socket.receive().unwrap();
     assert!(matches!(client.open(&told), Some(ControlMessage::Drain { left_s: 0 | 1 })));
     relay.thread.join().unwrap();
+}
+
+#[test]
+fn a_relay_says_what_it_is_at() {
+    let mut relay = Relay::bind(&dev("127.0.0.1:0")).unwrap();
+    let handle = relay.handle();
+    assert_eq!(handle.state(), RelayState::Starting);
+    assert_eq!(handle.about().ports, [relay.local_addresses()[0].port()]);
+    handle.stop();
+    relay.run().unwrap();
+    assert_eq!(handle.state(), RelayState::Stopped);
+
+    let relay = Running::start(&dev("127.0.0.1:0"), BackEnd::portable).unwrap();
+    let mut socket = Socket::new(&relay);
+    socket.bound(1);
+    assert_eq!(relay.handle.state(), RelayState::Serving);
+    relay.handle.drain(Duration::from_secs(60));
+    // At once, before anybody is told.
+    assert_eq!(relay.handle.state(), RelayState::Draining);
+    assert_eq!(relay.stop().state(), RelayState::Stopped);
+
+    let mut relay = Relay::bind(&dev("127.0.0.1:0")).unwrap();
+    let handle = relay.handle();
+    handle.drain(Duration::ZERO);
+    relay.run().unwrap();
+    assert_eq!(handle.state(), RelayState::Stopped);
+}
+
+#[test]
+fn bytes_and_replies_are_counted() {
+    let relay = Running::start(&dev("127.0.0.1:0"), BackEnd::portable).unwrap();
+    let socket = Socket::new(&relay);
+    let mut probe = [0; Probe::LEN];
+    Probe { reply: false, nonce: [7; 8] }.emit(&mut probe).unwrap();
+    socket.socket.send(&probe).unwrap();
+    assert_eq!(socket.receive().map(|reply| reply.len()), Some(Probe::LEN));
+    let counters = relay.stop().counters();
+    let bytes = Probe::LEN as u64;
+    assert_eq!((counters.workers.received, counters.workers.received_bytes), (1, bytes));
+    assert_eq!((counters.owner.replies, counters.owner.reply_bytes), (1, bytes));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub use batch::{BUFFER_LEN, Batch};
 pub use outlet::{Outlet, Sockets};
+pub(crate) use sent::RUN_BUCKETS;
 pub use sent::{SendFailures, Sent};
 pub use udp::{BindError, Udp, open};
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::histogram::Histogram;
+
 /// What became of the datagrams handed to [`Io::send`](super::Io::send).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Sent {
@@ -9,6 +11,8 @@ pub struct Sent {
     pub datagrams: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How many it took as one.
+    pub runs: Histogram<RUN_BUCKETS>,
     /// It did not take the others.
     pub failed: SendFailures,
 }
@@ -27,10 +31,11 @@ pub struct SendFailures {
 }
 
 impl Sent {
-    /// Counts `datagrams` of `bytes` altogether that the system took.
+    /// Counts `datagrams` of `bytes` altogether that the system took as one.
     pub const fn took(&mut self, datagrams: usize, bytes: usize) {
         self.datagrams += datagrams as u64;
         self.bytes += bytes as u64;
+        self.runs.record(datagrams as u64);
     }
 
     /// Counts a datagram that it did not take.
@@ -58,6 +63,9 @@ impl SendFailures {
         self.oversize + self.no_buffer + self.unreachable + self.other
     }
 }
+
+/// Runs are of 64 datagrams at most; one bucket more has what a back end may take beyond.
+pub(crate) const RUN_BUCKETS: usize = 8;
 
 /// `EMSGSIZE` and `ENOBUFS`, which have no [`io::ErrorKind`] of their own.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -370,6 +370,10 @@ impl<I: Io> World<I> {
         let consumed = counters.owner.control.consumed();
         let known = counters.forwarded() + consumed + counters.dropped();
         assert_eq!(counters.workers.received, known, "{counters:?}");
+        let spread = self.worker.spread();
+        assert_eq!(spread.batches.sum, counters.workers.received, "{spread:?}");
+        assert_eq!(spread.batches.count(), spread.residence_us.count(), "{spread:?}");
+        assert_eq!(spread.runs.sum, counters.forwarded(), "{spread:?}");
     }
 }
 
