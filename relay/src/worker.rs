@@ -98,10 +98,20 @@ impl<I: Io> Worker<I> {
 
     fn forward(&mut self, now: Instant, first: usize, end: usize) {
         let forwarder = Forwarder::new(self.tables.tables(), self.forwarding);
+        // A table of a million sessions misses the caches and the pages known to the processor. It
+        // waits for several pages at once only if little lies between: so the destinations, each
+        // another one, are asked for in a loop of their own, before the hashes are computed.
         for index in first..end {
-            if let Some((from, bytes)) = self.io.datagram(index) {
-                for place in forwarder.places(from, bytes) {
-                    self.io.prefetch(place);
+            if let Some((_, bytes)) = self.io.datagram(index)
+                && let Some(line) = forwarder.destination_line(bytes)
+            {
+                self.io.prefetch(line);
+            }
+        }
+        for index in first..end {
+            if let Some((from, _)) = self.io.datagram(index) {
+                for line in forwarder.sender_lines(from) {
+                    self.io.prefetch(line);
                 }
             }
         }

@@ -61,21 +61,21 @@ impl<'m> Forwarder<'m> {
         }
     }
 
-    /// The table lines that [`forward`](Self::forward) will read for a datagram, as far as they are
-    /// known without reading any: to be fetched while others are looked at.
-    pub fn places(
-        &self,
-        from: SocketAddr,
-        bytes: &[u8],
-    ) -> impl Iterator<Item = *const u8> + use<'m> {
-        let destination = match *bytes {
-            [kind, slot0, slot1, slot2, ..] if kind >= FIRST_FORWARDED => {
-                let slot = u32::from_le_bytes([slot0, slot1, slot2, 0]);
-                self.hot.get(slot as usize).map(|entry| core::ptr::from_ref(entry).cast())
-            }
-            _ => None,
-        };
-        self.index.lines(Address::from(from)).chain(destination)
+    /// The table line of a datagram's destination, which [`forward`](Self::forward) will read: to
+    /// be fetched while others are looked at. Told without reading any.
+    #[must_use]
+    pub fn destination_line(&self, bytes: &[u8]) -> Option<*const u8> {
+        let [kind, slot0, slot1, slot2, ..] = *bytes else { return None };
+        if kind < FIRST_FORWARDED {
+            return None;
+        }
+        let entry = self.hot.get(u32::from_le_bytes([slot0, slot1, slot2, 0]) as usize)?;
+        Some(core::ptr::from_ref(entry).cast())
+    }
+
+    /// The table lines in which a datagram's sender is looked up, likewise.
+    pub fn sender_lines(&self, from: SocketAddr) -> impl Iterator<Item = *const u8> + use<'m> {
+        self.index.lines(Address::from(from))
     }
 
     fn destination(&self, id: SessionId) -> Option<SocketAddr> {
@@ -179,3 +179,33 @@ const FIRST_FORWARDED: u8 = 0x40;
 const DATAGRAM_MAX: usize = 1472;
 /// The shortest legal data datagram: 27 bytes around one byte of frames.
 const FORWARDED_MIN: usize = 28;
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::relay::RelayLimits;
+
+    #[test]
+    fn lines_are_those_that_forwarding_reads() {
+        let limits = RelayLimits { sessions: 300, pending: 1 };
+        let hot: Vec<_> = (0..limits.sessions).map(|_| HotEntry::new()).collect();
+        let index: Vec<_> = (0..limits.index_buckets()).map(|_| Default::default()).collect();
+        let forwarding =
+            Forwarding { key: HashKey::from_bytes([1; 16]), budget: Budget::default() };
+        let forwarder = Forwarder::new(Tables { hot: &hot, index: &index }, forwarding);
+        let line = |first: u8, slot: u32| {
+            let mut datagram = [first; 28];
+            datagram[1..8].copy_from_slice(&SessionId::new(slot, 7).to_bytes());
+            forwarder.destination_line(&datagram)
+        };
+        assert_eq!(line(0x80, 299), Some(core::ptr::from_ref(&hot[299]).cast()));
+        assert_eq!([line(0x80, 300), line(0x10, 299)], [None, None], "no such slot; control");
+        assert_eq!(forwarder.destination_line(&[0x80; 3]), None);
+        let within = index.as_ptr_range();
+        let from = SocketAddr::from(([192, 0, 2, 1], 9));
+        assert!((1..=2).contains(&forwarder.sender_lines(from).count()));
+        assert!(forwarder.sender_lines(from).all(|line| within.contains(&line.cast())));
+    }
+}
