@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::thread;
 use std::time::Instant;
 
-use crate::load::{Load, SENDER_PORT, SENDERS, address, flood};
+use crate::load::{Load, SENDER_PORT, SENDERS, address, flood, prefer_us};
 use crate::net::{Net, RELAY, SOURCE};
 use crate::relays::{Tally, WARM_UP, WINDOW};
 
@@ -20,15 +20,15 @@ pub(crate) fn is_there() -> bool {
 
 /// What it does under `load`, whose senders each talk to their own share of the destinations: that
 /// is no dearer than at random, as it takes datagrams one by one. The whole process's time counts.
-pub(crate) fn measure(net: &Net, load: Load, args: &[String]) -> Result<Tally, String> {
+pub(crate) fn measure(net: &Net, load: Load) -> Result<Tally, String> {
     let (ip, port) = RELAY.split_once(':').unwrap_or_default();
     let line = format!(
         "ulimit -n $(ulimit -Hn); exec taskset -c 0 turnserver -n --no-auth --no-tls --no-dtls --no-tcp \
          --no-cli --no-stdout-log --log-file /dev/null --simple-log --pidfile /dev/null \
          -L {ip} -E {ip} -p {port} -m 1 >/dev/null 2>&1"
     );
-    let mut relay = net.program("sh", &["-c".to_owned(), line])?;
-    let tally = net.open().and_then(|()| during(net, load, args, relay.id()));
+    let mut relay = net.program(&["sh", "-c", &line])?;
+    let tally = net.open().and_then(|()| during(net, load, relay.id()));
     drop(relay.kill());
     drop(relay.wait());
     // However it went, the others' sink is to be there.
@@ -36,8 +36,8 @@ pub(crate) fn measure(net: &Net, load: Load, args: &[String]) -> Result<Tally, S
     tally
 }
 
-fn during(net: &Net, load: Load, args: &[String], relay: u32) -> Result<Tally, String> {
-    let mut source = net.world(args)?;
+fn during(net: &Net, load: Load, relay: u32) -> Result<Tally, String> {
+    let mut source = net.world(&[], "players", load)?;
     let counted = (|| {
         let mut said = String::new();
         let out = source.stdout.take().ok_or("no output")?;
@@ -55,7 +55,8 @@ fn during(net: &Net, load: Load, args: &[String], relay: u32) -> Result<Tally, S
         // One length, and IPv4's and UDP's headers.
         let len = 64 + 28;
         debug_assert!(!load.mixed, "it is counted by one length");
-        Ok(Tally { datagrams: bytes / len, bytes, cpu, waited: Duration::ZERO, wall })
+        let datagrams = bytes / len;
+        Ok(Tally { datagrams, bytes, offered: datagrams, cpu, waited: Duration::ZERO, wall })
     })();
     drop(source.kill());
     drop(source.wait());
@@ -67,8 +68,8 @@ fn during(net: &Net, load: Load, args: &[String], relay: u32) -> Result<Tally, S
 pub(crate) const EASY: u32 = 50_000;
 
 /// All players: gets them allocations and channels, says so, waits for a line, and sends.
-pub(crate) fn players(load: Load, a_second: Option<u32>) -> io::Result<()> {
-    drop(std::fs::write("/proc/self/autogroup", "-15"));
+pub(crate) fn players(load: Load) -> io::Result<()> {
+    prefer_us();
     waylane_runtime_linux::io::pin(1)?;
     let mut senders = Vec::new();
     for n in 0..SENDERS as u16 {
@@ -89,7 +90,7 @@ pub(crate) fn players(load: Load, a_second: Option<u32>) -> io::Result<()> {
     io::stdin().read_line(&mut String::new())?;
     let (sockets, channels): (Vec<_>, Vec<_>) =
         senders.into_iter().map(|(player, _, channels)| (player.socket, channels)).unzip();
-    flood(&sockets, load, a_second, |sender, spread, datagram| {
+    flood(&sockets, load, |sender, spread, datagram| {
         let channels = &channels[sender];
         let channel = channels.get(spread % channels.len().max(1)).copied().unwrap_or(CHANNEL);
         let len = (datagram.len() - 4) as u16;

@@ -1,22 +1,33 @@
 //! What forwarding one datagram costs a relay: a naive forwarder, ours by each back end, and
-//! coturn, under the same load in network namespaces that are made for it and removed again. Needs root, `ip` and `nft`.
+//! coturn, under the same load in network namespaces that are made for it and removed again. Needs
+//! root, `ip`, `nft`, `chrt` and coturn.
 //!
 //! The namespaces' processes are this program again, with `--role`.
 
 #[cfg(target_os = "linux")]
+mod cli;
+#[cfg(target_os = "linux")]
+mod costs;
+#[cfg(target_os = "linux")]
 mod coturn;
+#[cfg(target_os = "linux")]
+mod drained;
+#[cfg(target_os = "linux")]
+mod latency;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
 mod net;
 #[cfg(target_os = "linux")]
-mod relays;
+mod overload;
 #[cfg(target_os = "linux")]
-mod table;
+mod relays;
 
 fn main() -> std::process::ExitCode {
     #[cfg(target_os = "linux")]
-    let done = table::main();
+    let done = cli::main();
     #[cfg(not(target_os = "linux"))]
     let done = Err("this bench needs Linux".to_owned());
     match done {

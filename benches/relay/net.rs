@@ -1,8 +1,10 @@
 //! Two network namespaces and what lies between: *relay*, and *world*, its gateway for the whole
 //! benchmarking range (RFC 2544), which drops and counts what arrives for it.
 
-use std::path::{Path, PathBuf};
+use core::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
+
+use crate::load::Load;
 
 /// Where the relay listens.
 pub(crate) const RELAY: &str = "198.18.0.1:4433";
@@ -62,19 +64,29 @@ impl Net {
         self.nft("flush chain netdev sink in")
     }
 
-    /// Starts this program in the relay's namespace.
-    pub(crate) fn relay(&self, args: &[String]) -> Result<Child, String> {
-        start(&self.relay, &this()?, args)
+    /// Shut, but for what goes to the source itself, if `back`.
+    pub(crate) fn let_back(&self, back: bool) -> Result<(), String> {
+        self.shut()?;
+        if !back {
+            return Ok(());
+        }
+        let source = Ipv4Addr::from(SOURCE);
+        self.nft(&format!("insert rule netdev sink in ip daddr {source} accept"))
+    }
+
+    /// Starts this program in the relay's namespace, by the command `before` if it has any words.
+    pub(crate) fn relay(&self, before: &[&str], role: &str, load: Load) -> Result<Child, String> {
+        start(&self.relay, before, role, load)
+    }
+
+    /// Likewise in the world's namespace.
+    pub(crate) fn world(&self, before: &[&str], role: &str, load: Load) -> Result<Child, String> {
+        start(&self.world, before, role, load)
     }
 
     /// Starts another program in the relay's namespace.
-    pub(crate) fn program(&self, program: &str, args: &[String]) -> Result<Child, String> {
-        start(&self.relay, Path::new(program), args)
-    }
-
-    /// Starts this program in the world's namespace.
-    pub(crate) fn world(&self, args: &[String]) -> Result<Child, String> {
-        start(&self.world, &this()?, args)
+    pub(crate) fn program(&self, line: &[&str]) -> Result<Child, String> {
+        spawn(&self.relay, line)
     }
 
     /// Bytes that have arrived in the world so far.
@@ -103,15 +115,17 @@ impl Drop for Net {
     }
 }
 
-fn this() -> Result<PathBuf, String> {
-    std::env::current_exe().map_err(|e| e.to_string())
+fn start(namespace: &str, before: &[&str], role: &str, load: Load) -> Result<Child, String> {
+    let this = std::env::current_exe().map_err(|e| e.to_string())?;
+    let (this, load) = (this.to_string_lossy(), load.to_string());
+    let line: Vec<&str> = before.iter().copied().chain([&*this, "--role", role, &load]).collect();
+    spawn(namespace, &line)
 }
 
-fn start(namespace: &str, program: &Path, args: &[String]) -> Result<Child, String> {
+fn spawn(namespace: &str, line: &[&str]) -> Result<Child, String> {
     Command::new("ip")
         .args(["netns", "exec", namespace])
-        .arg(program)
-        .args(args)
+        .args(line)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,0 +1,64 @@
+//! What is measured, and the roles of the processes that it takes.
+
+use std::io;
+
+use crate::load::{Load, source};
+use crate::net::Net;
+use crate::{costs, coturn, drained, latency, memory, overload, relays};
+
+/// `cargo run --release -p waylane-benches --bin relay [-- ROUNDS | once] [PART…]`; `once` is as
+/// little of each part as shows that it works.
+pub(crate) fn main() -> Result<(), String> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let ["--role", role, load] = words[..] {
+        return perform(role, load.parse()?).map_err(|error| format!("{role}: {error}"));
+    }
+    let (rounds, parts) = match words[..] {
+        ["once", ref parts @ ..] => (None, parts),
+        [first, ref parts @ ..] if first.parse::<usize>().is_ok() => (first.parse().ok(), parts),
+        ref parts => (Some(ROUNDS), parts),
+    };
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(part)) {
+        return Err(format!(
+            "there is no part {unknown:?}; usage: relay [ROUNDS | once] [PART…], of {}",
+            PARTS.join(", ")
+        ));
+    }
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
+    if !status.lines().any(|line| line.starts_with("Uid:\t0\t")) {
+        return Err("it makes network namespaces, so it needs root".to_owned());
+    }
+    let net = Net::new()?;
+    for part in PARTS.iter().filter(|part| parts.is_empty() || parts.contains(part)) {
+        measure(&net, part, rounds)?;
+    }
+    Ok(())
+}
+
+fn measure(net: &Net, part: &str, rounds: Option<usize>) -> Result<(), String> {
+    let some = rounds.unwrap_or(1);
+    match part {
+        "costs" => costs::compare(net, some, rounds.is_none()),
+        "overload" => overload::compare(net, some),
+        "latency" => latency::compare(net, some),
+        "workers" => drained::compare(net, some),
+        _ => memory::compare(net),
+    }
+}
+
+fn perform(role: &str, load: Load) -> io::Result<()> {
+    match role.split(' ').collect::<Vec<_>>()[..] {
+        ["source"] => source(load),
+        ["players"] => coturn::players(load),
+        ["probes"] => latency::probes(load),
+        ["memory"] => memory::run(load),
+        ["drain", mode, workers] => {
+            drained::run(mode, workers.parse().map_err(io::Error::other)?, load)
+        }
+        _ => relays::run(role, load),
+    }
+}
+
+const PARTS: [&str; 5] = ["costs", "overload", "latency", "workers", "memory"];
+const ROUNDS: usize = 3;
