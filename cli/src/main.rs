@@ -2,6 +2,7 @@
 
 mod chat;
 mod demo;
+mod failure;
 mod input;
 mod key;
 mod link;
@@ -11,6 +12,7 @@ mod sim;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use failure::Failure;
 
 /// Game data from player to player through relays, encrypted from end to end.
 #[derive(Parser, Debug)]
@@ -43,8 +45,18 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Relay(options) => relay::run(&options),
+    match perform(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, why }) => {
+            eprintln!("waylane: {why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn perform(command: Command) -> Result<(), Failure> {
+    let outcome = match command {
+        Command::Relay(options) => return relay::run(&options),
         Command::Keygen(options) => key::run(&options),
         Command::Host(options) => chat::host(options),
         Command::Join(options) => chat::join(&options),
@@ -53,13 +65,7 @@ fn main() -> ExitCode {
         Command::DemoRelay => demo::relay::run(),
         Command::DemoPlayer(options) => demo::player::run(&options),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("waylane: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.map_err(Failure::from)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ mod state;
 mod tables;
 mod worker;
 
-pub use config::{Config, ConfigError, IoChoice, Mode};
+pub use config::{Config, ConfigError, IoChoice, KEYS, Key, Mode, Place, Settings, sample};
 pub use counters::{RelayCounters, Spread, WorkerCounters};
 pub use group::runs;
 pub use histogram::Histogram;

@@ -82,7 +82,7 @@ impl Relay {
         let core = config.core(clock.unix_seconds);
         let (secret, outlet) = (key.secret().clone(), Box::new(outlet));
         let owner = Owner::new(clock.now(), &core, secret, crypto, tables, outlet)
-            .map_err(|error| StartError::Config(ConfigError::Limits(error)))?;
+            .map_err(|error| StartError::Config(ConfigError::from(error)))?;
         let workers: Vec<_> = workers.into_iter().map(|io| Worker::new(&owner, io)).collect();
         match config.mode {
             Mode::Dev => tracing::warn!("open to everybody on this machine: for development only"),
@@ -167,7 +167,7 @@ impl BackEnd {
     pub fn portable(config: &Config) -> Result<Self, StartError> {
         if !matches!(config.io, IoChoice::Auto | IoChoice::Std) {
             let fix = "this system has \"std\" only";
-            return Err(StartError::Config(ConfigError::Value { key: "io", fix }));
+            return Err(StartError::Config(ConfigError::new("io", fix)));
         }
         let sockets = open(&config.listen, config.socket_buffer as usize, |_, _| Ok(()))
             .map_err(StartError::Bind)?;

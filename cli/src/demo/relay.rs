@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<(), String> {
     let mut config = Config::dev();
     // Any free port, and another key each time: nobody else has this relay's entry.
     config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    let mut relay = crate::relay::start(&config)?;
+    let mut relay = crate::relay::start(&config).map_err(|failure| failure.why)?;
     say(&FromRelay::Listening { entry: relay.entry().to_string() });
     let handle = relay.handle();
     let worker = std::thread::spawn(move || relay.run().map(|()| relay.counters()));

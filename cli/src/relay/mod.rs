@@ -1,0 +1,101 @@
+//! `waylane relay`: runs a relay until it is stopped.
+
+mod options;
+
+use std::io::IsTerminal;
+
+use waylane_relay::{Config, Relay, Settings, StartError, key_file, sample};
+
+use crate::failure::Failure;
+pub(crate) use options::Options;
+use options::Task;
+
+/// Runs a relay until it is stopped from outside, or does what else is asked for.
+///
+/// # Errors
+/// When the settings do not serve, or the relay cannot be started.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    if options.task == Task::SampleConfig {
+        print!("{}", sample());
+        return Ok(());
+    }
+    let settings = settings(options)?;
+    match options.task {
+        Task::Run => relay(options, &checked(&settings)?),
+        Task::CheckConfig => check(&checked(&settings)?),
+        Task::PrintConfig | Task::SampleConfig => {
+            print!("{}", settings.print());
+            Ok(())
+        }
+    }
+}
+
+fn settings(options: &Options) -> Result<Settings, Failure> {
+    let settings =
+        options.settings().map_err(|error| Failure::new(Failure::CONFIGURATION, &error))?;
+    if options.says_nothing(&settings) {
+        return Err(Failure::new(Failure::CONFIGURATION, &NO_MODE));
+    }
+    Ok(settings)
+}
+
+fn checked(settings: &Settings) -> Result<Config, Failure> {
+    settings.check().map_err(|error| Failure::new(Failure::CONFIGURATION, &error))
+}
+
+/// The settings serve; do the files that they name?
+fn check(config: &Config) -> Result<(), Failure> {
+    if let Some(path) = config.key_file.as_ref().filter(|path| path.exists()) {
+        key_file::load(path).map_err(|error| Failure::new(Failure::KEY, &error))?;
+    }
+    eprintln!("* the settings serve");
+    Ok(())
+}
+
+fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .with_target(false)
+        .init();
+    let mut relay = start(config)?;
+    if let Some(key) = &config.key_file {
+        eprintln!("* key: {}", key.display());
+    }
+    if options.dev {
+        eprintln!("*** OPEN TO EVERYBODY on this machine: for development, nothing else ***");
+    }
+    eprintln!("* directory entry, for 'waylane host --relay' or a game's directory:");
+    println!("{}", relay.entry());
+    relay.run().map_err(|e| format!("the relay cannot go on: {e}").into())
+}
+
+/// The relay, over the best that the system has.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start(config: &Config) -> Result<Relay, Failure> {
+    #[cfg(target_os = "linux")]
+    let relay = Relay::over(config, waylane_runtime_linux::back_end);
+    #[cfg(not(target_os = "linux"))]
+    let relay = Relay::bind(config);
+    relay.map_err(|error| {
+        let code = match &error {
+            StartError::Config(_) | StartError::Entry(_) => Failure::CONFIGURATION,
+            StartError::Bind(_) => Failure::LISTEN,
+            StartError::Key(_) => Failure::KEY,
+            _ => 1,
+        };
+        Failure::new(code, &error)
+    })
+}
+
+const NO_MODE: &str = "whom is this relay for?
+  waylane relay --dev              every program on this machine, on loopback only
+  waylane relay --config FILE      as the file says; for a relay that serves everybody:
+      mode = \"open\"
+      listen = [\"0.0.0.0:4433\"]
+      announce = [\"203.0.113.5:4433\"]   # where players reach it
+      key_file = \"relay.key\"            # made if it is not there
+  waylane relay --sample-config    prints a file with every setting";

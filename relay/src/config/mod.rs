@@ -1,0 +1,239 @@
+//! A relay's settings: one plain struct, from a file, the environment, flags or by hand, checked
+//! before the first packet.
+
+mod error;
+mod key;
+mod settings;
+
+use core::net::SocketAddr;
+use core::ops::RangeInclusive;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use waylane_core::relay::{Budget, RelayConfig, RelayConfigError, RelayLimits};
+
+use key::{Applies, Setting, choice, keys, quoted, read};
+
+pub use error::{ConfigError, Place};
+pub use key::Key;
+pub use settings::{Settings, sample};
+
+keys! {
+    /// Whom the relay serves. "dev": programs on this machine only, on loopback addresses. "open":
+    /// everybody who reaches it.
+    mode: Mode = Mode::Dev, "", ANY, Start, "\"open\"";
+
+    /// Where it listens: at most one IPv4 and one IPv6 address, with port.
+    listen: Vec<SocketAddr> = Vec::new(), "", ANY, Start, "[\"0.0.0.0:4433\"]";
+
+    /// The addresses in its directory entry, if players reach it by others than it listens on.
+    announce: Vec<SocketAddr> = Vec::new(), "", ANY, Start, "[\"203.0.113.5:4433\"]";
+
+    /// The file of its static key; made if there is none. Without it ("dev" only) the relay is
+    /// another one at each start.
+    key_file: Option<PathBuf> = None, "", ANY, Start, "\"/var/lib/waylane/relay.key\"";
+
+    /// The region in its directory entry: letters, digits, "-", "_", "."; at most 32.
+    region: String = String::new(), "", ANY, Start, "\"eu-1\"";
+
+    /// Sessions at most; each costs 192 bytes.
+    sessions: u32 = RelayLimits::default().sessions, "sessions", 8..=16_777_215, Start, "";
+
+    /// Binds answered but not yet proven at most.
+    pending: u32 = RelayLimits::default().pending, "binds", 1..=65_535, Start, "";
+
+    /// What one sender may send.
+    packets_per_second: u32 = Budget::default().packets_per_second, "packets a second",
+        1..=10_000_000, Reload, "";
+
+    /// What one sender may send: payload of UDP datagrams, in steps of 1000.
+    bytes_per_second: u32 = Budget::default().bytes_per_second, "bytes a second",
+        6_000..=4_294_967_295, Reload, "";
+
+    /// How much of packets_per_second and bytes_per_second a sender may save up.
+    burst_ms: u32 = Budget::default().burst_ms, "milliseconds", 1..=60_000, Reload, "";
+
+    /// How long a session lasts without a keep-alive.
+    lifetime_s: u16 = 60, "seconds", 1..=65_535, Start, "";
+
+    /// How often clients are asked for a keep-alive; at most lifetime_s.
+    keep_alive_s: u16 = 15, "seconds", 1..=65_535, Start, "";
+
+    /// How long a ticket can be used to come back with.
+    ticket_lifetime_h: u16 = 24, "hours", 1..=65_535, Start, "";
+
+    /// How long a relay that is told to stop (SIGTERM) goes on for those who are still there.
+    drain_timeout_s: u16 = 300, "seconds", 0..=65_535, Reload, "";
+
+    /// A Unix socket by which the next relay that is started with these settings takes over
+    /// sockets and sessions from this one. Only its own user can use it.
+    handover_socket: Option<PathBuf> = None, "", ANY, Start, "\"/run/waylane/handover\"";
+
+    /// What to ask the system for, for each socket buffer.
+    socket_buffer: u32 = 4 << 20, "bytes", 4_096..=1_073_741_824, Start, "";
+
+    /// By what it talks to the system. "auto" is the cheapest there is, as measured at the start;
+    /// "uring" and "mmsg" are Linux's; "std" is a call a datagram, on every system.
+    io: IoChoice = IoChoice::Auto, "", ANY, Start, "";
+
+    /// Workers, each a thread with a socket of its own; 0 for one for each processor. There is one
+    /// where the system does not share out a port (all but Linux).
+    workers: u16 = 0, "workers", 0..=256, Start, "";
+
+    /// Whether each worker stays on one processor (Linux).
+    pin: bool = false, "", ANY, Start, "";
+}
+
+choice! {
+    /// Whom a relay serves.
+    Mode, "\"dev\" or \"open\"" {
+        /// This machine only: it listens on loopback addresses and nowhere else.
+        Dev = "dev",
+        /// Everybody who reaches it.
+        Open = "open",
+    }
+}
+
+choice! {
+    /// By what a relay talks to the system.
+    IoChoice, "\"auto\", \"uring\", \"mmsg\" or \"std\"" {
+        /// By the cheapest that the system has, as measured at the start.
+        Auto = "auto",
+        /// `io_uring` (Linux).
+        Uring = "uring",
+        /// `recvmmsg` and `sendmmsg` (Linux).
+        Mmsg = "mmsg",
+        /// One call a datagram, on every system.
+        Std = "std",
+    }
+}
+
+impl Config {
+    /// A relay for this machine only, on 127.0.0.1:4433, with one worker.
+    #[must_use]
+    pub fn dev() -> Self {
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT))];
+        Self { listen, workers: 1, ..Self::defaults() }
+    }
+
+    /// Whether the settings make sense, each and together.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: which key, and what to write instead.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, fix| Err(ConfigError::new(key, fix));
+        let [v4, v6] = [true, false]
+            .map(|v4| self.listen.iter().filter(|address| address.is_ipv4() == v4).count());
+        if v4 + v6 == 0 {
+            return wrong("listen", "name at least one address, such as \"0.0.0.0:4433\"");
+        }
+        if v4 > 1 || v6 > 1 {
+            return wrong("listen", "name at most one IPv4 and one IPv6 address");
+        }
+        let loopback = self.listen.iter().all(|address| address.ip().is_loopback());
+        if self.mode == Mode::Dev && !loopback {
+            return wrong(
+                "listen",
+                "mode \"dev\" serves loopback addresses only: listen on 127.0.0.1 or [::1], or \
+                 write mode = \"open\" to serve everybody who reaches the relay",
+            );
+        }
+        if self.mode != Mode::Dev && self.key_file.is_none() {
+            return wrong(
+                "key_file",
+                "name a file (it is made if there is none): without a lasting key, players have to \
+                 be given a new directory entry after each start",
+            );
+        }
+        let anywhere = self.listen.iter().any(|address| address.ip().is_unspecified());
+        if anywhere && self.announce.is_empty() {
+            return wrong(
+                "announce",
+                "name the address by which players reach the relay, such as \"203.0.113.5:4433\": \
+                 listen names all of the machine's",
+            );
+        }
+        if !is_region(&self.region) {
+            return wrong("region", "write at most 32 letters, digits, \"-\", \"_\", \".\"");
+        }
+        if cfg!(not(unix)) && self.handover_socket.is_some() {
+            return wrong("handover_socket", "this system has no way to hand sockets over");
+        }
+        self.core(0).check().map_err(ConfigError::from)
+    }
+
+    /// How much the relay holds.
+    #[must_use]
+    pub const fn limits(&self) -> RelayLimits {
+        RelayLimits { sessions: self.sessions, pending: self.pending }
+    }
+
+    /// How long it goes on when it is told to stop.
+    #[must_use]
+    pub const fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(self.drain_timeout_s as u64)
+    }
+
+    /// The part that the sessions' owner needs.
+    pub(crate) fn core(&self, unix_seconds_at_start: u64) -> RelayConfig {
+        RelayConfig {
+            limits: self.limits(),
+            budget: Budget {
+                packets_per_second: self.packets_per_second,
+                bytes_per_second: self.bytes_per_second,
+                burst_ms: self.burst_ms,
+            },
+            lifetime: Duration::from_secs(u64::from(self.lifetime_s)),
+            keep_alive: Duration::from_secs(u64::from(self.keep_alive_s)),
+            ticket_lifetime: Duration::from_secs(u64::from(self.ticket_lifetime_h) * 3600),
+            unix_seconds_at_start,
+            ..RelayConfig::default()
+        }
+    }
+}
+
+impl From<RelayConfigError> for ConfigError {
+    fn from(error: RelayConfigError) -> Self {
+        let key = match error {
+            RelayConfigError::Sessions => "sessions",
+            RelayConfigError::Pending => "pending",
+            RelayConfigError::Budget => "burst_ms",
+            RelayConfigError::Lifetime => "keep_alive_s",
+            RelayConfigError::Memory | _ => "",
+        };
+        Self::new(key, &error.to_string())
+    }
+}
+
+fn is_region(text: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.len() <= 32 && text.bytes().all(is_legal)
+}
+
+const DEFAULT_PORT: u16 = 4433;
+/// The range of what is no number.
+const ANY: RangeInclusive<u64> = 0..=u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_cores() {
+        Config::dev().check().unwrap();
+        assert_eq!(Config::dev().core(0), RelayConfig::default());
+    }
+
+    #[test]
+    fn every_error_of_core_names_a_key() {
+        for error in [
+            RelayConfigError::Sessions,
+            RelayConfigError::Pending,
+            RelayConfigError::Budget,
+            RelayConfigError::Lifetime,
+        ] {
+            let key = ConfigError::from(error).key().to_owned();
+            assert!(KEYS.iter().any(|other| other.name() == key), "{error:?} names {key:?}");
+        }
+    }
+}
