@@ -76,7 +76,7 @@ impl Sessions {
 pub fn memory(config: &RelayConfig) -> Memory {
     let sessions = config.limits.sessions as usize;
     RelayMemory {
-        hot: Heap.lend(sessions, HotEntry::new),
+        hot: Heap.lend(config.limits.hot_entries(), HotEntry::new),
         index: Heap.lend(config.limits.index_buckets(), IndexBucket::new),
         sessions: Heap.lend(sessions, Session::new),
         pending: Heap.lend(config.limits.pending as usize, Pending::new),

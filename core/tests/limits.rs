@@ -103,7 +103,8 @@ fn a_relay_costs_what_the_page_says() {
     let documented = numbers(|heading| heading == "Memory of a relay");
     let limits = RelayLimits::default();
     let sessions = limits.sessions as usize;
-    let by_default = sessions * (size_of::<HotEntry>() + size_of::<Session>())
+    let by_default = limits.hot_entries() * size_of::<HotEntry>()
+        + sessions * size_of::<Session>()
         + limits.index_buckets() * size_of::<IndexBucket>()
         + limits.pending as usize * size_of::<Pending>();
     let code = [
@@ -305,6 +306,13 @@ fn relay_settings() -> Vec<(&'static str, u64)> {
         ("budget.packets_per_second", config.budget.packets_per_second.into()),
         ("budget.bytes_per_second", config.budget.bytes_per_second.into()),
         ("budget.burst_ms", config.budget.burst_ms.into()),
+        ("destination.packets_per_second", config.destination.packets_per_second.into()),
+        ("destination.bytes_per_second", config.destination.bytes_per_second.into()),
+        ("destination.burst_ms", config.destination.burst_ms.into()),
+        ("handshakes.sender.per_second", config.handshakes.sender.per_second.into()),
+        ("handshakes.sender.burst", config.handshakes.sender.burst.into()),
+        ("handshakes.destination.per_second", config.handshakes.destination.per_second.into()),
+        ("handshakes.destination.burst", config.handshakes.destination.burst.into()),
         ("lifetime", config.lifetime.as_secs()),
         ("keep_alive", config.keep_alive.as_secs()),
         ("ticket_lifetime", config.ticket_lifetime.as_secs()),

@@ -179,7 +179,7 @@ struct World {
 impl World {
     fn new(budget: Budget) -> Self {
         let limits = RelayLimits { sessions: SESSIONS, pending: 2 };
-        let hot: Arc<[_]> = (0..SESSIONS).map(|_| HotEntry::new()).collect();
+        let hot: Arc<[_]> = (0..limits.hot_entries()).map(|_| HotEntry::new()).collect();
         let index: Arc<[_]> = (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect();
         let memory = Memory {
             hot: hot.clone(),

@@ -141,7 +141,7 @@ fn relay(now: Instant, arena: &mut Arena) -> Result<Relay, &'static str> {
     let limits = RelayLimits { sessions: 32, pending: 4 };
     let sessions = limits.sessions as usize;
     let memory = RelayMemory {
-        hot: arena.lend(sessions, HotEntry::new),
+        hot: arena.lend(limits.hot_entries(), HotEntry::new),
         index: arena.lend(limits.index_buckets(), IndexBucket::new),
         sessions: arena.lend(sessions, Session::new),
         pending: arena.lend(limits.pending as usize, Pending::new),

@@ -361,10 +361,19 @@ impl Play {
     fn judge(&self, from: SocketAddr, datagram: &[u8], verdict: Verdict) {
         let may_run_out = self.config.budget.packets_per_second < 1000;
         let expected = self.expected(from, datagram);
-        let over_budget = verdict == Verdict::Drop(DropReason::OverBudget)
-            && may_run_out
-            && !matches!(expected, Verdict::Control | Verdict::Unbound)
+        let is_sent = !matches!(expected, Verdict::Control | Verdict::Unbound)
             && expected != Verdict::Drop(DropReason::Malformed);
+        let is_handshake = datagram.first().is_some_and(|kind| *kind < 0x80);
+        let over_budget = is_sent
+            && (verdict == Verdict::Drop(DropReason::OverBudget) && may_run_out
+                || is_handshake
+                    && matches!(
+                        verdict,
+                        Verdict::Drop(
+                            DropReason::HandshakesOverBudget
+                                | DropReason::DestinationHandshakesOverBudget
+                        )
+                    ));
         assert!(over_budget || verdict == expected, "{verdict:?}, not {expected:?}");
     }
 

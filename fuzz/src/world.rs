@@ -294,7 +294,7 @@ pub type RelaySlices =
 pub fn relay_memory(limits: RelayLimits) -> RelaySlices {
     let sessions = limits.sessions as usize;
     RelayMemory {
-        hot: (0..sessions).map(|_| HotEntry::new()).collect(),
+        hot: (0..limits.hot_entries()).map(|_| HotEntry::new()).collect(),
         index: (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect(),
         sessions: (0..sessions).map(|_| Session::new()).collect(),
         pending: (0..limits.pending).map(|_| Pending::new()).collect(),

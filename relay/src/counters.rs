@@ -57,6 +57,10 @@ impl RelayCounters {
             ("unbound", forward.unbound),
             ("malformed", forward.malformed + control.malformed),
             ("over_budget", forward.over_budget),
+            ("destination_over_budget", forward.destination_over_budget),
+            ("handshakes_over_budget", forward.handshakes_over_budget),
+            ("destination_handshakes_over_budget", forward.destination_handshakes_over_budget),
+            ("total_over_budget", forward.total_over_budget),
             ("no_destination", forward.no_destination),
             ("to_itself", forward.to_itself),
             ("queue_full", self.workers.queue_full),
@@ -138,6 +142,10 @@ impl WorkerCounters {
             forward.unbound,
             forward.malformed,
             forward.over_budget,
+            forward.destination_over_budget,
+            forward.handshakes_over_budget,
+            forward.destination_handshakes_over_budget,
+            forward.total_over_budget,
             forward.no_destination,
             forward.to_itself,
             send_failed.oversize,
@@ -158,6 +166,10 @@ impl WorkerCounters {
             unbound,
             malformed,
             over_budget,
+            destination_over_budget,
+            handshakes_over_budget,
+            destination_handshakes_over_budget,
+            total_over_budget,
             no_destination,
             to_itself,
             oversize,
@@ -172,6 +184,10 @@ impl WorkerCounters {
             unbound,
             malformed,
             over_budget,
+            destination_over_budget,
+            handshakes_over_budget,
+            destination_handshakes_over_budget,
+            total_over_budget,
             no_destination,
             to_itself,
         };
@@ -214,7 +230,7 @@ impl Published {
     }
 }
 
-const COUNTERS: usize = 15;
+const COUNTERS: usize = 19;
 /// Up to 2,048 datagrams, and more.
 const BATCH_BUCKETS: usize = 13;
 /// Up to 65 ms, and more.

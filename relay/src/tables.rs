@@ -19,12 +19,12 @@ impl SharedTables {
     /// Tables in the program's own memory.
     #[must_use]
     pub fn on_heap(limits: RelayLimits) -> Self {
-        let hot: Box<[_]> = (0..limits.sessions).map(|_| HotEntry::new()).collect();
+        let hot: Box<[_]> = (0..limits.hot_entries()).map(|_| HotEntry::new()).collect();
         let index: Box<[_]> = (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect();
         Self::lent(hot, index)
     }
 
-    /// Tables in memory from elsewhere: [`RelayLimits::sessions`] entries and
+    /// Tables in memory from elsewhere: [`RelayLimits::hot_entries`] entries and
     /// [`RelayLimits::index_buckets`] buckets.
     pub fn lent(
         hot: impl AsRef<[HotEntry]> + Send + Sync + 'static,

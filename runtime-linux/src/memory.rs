@@ -13,7 +13,7 @@ use waylane_relay::SharedTables;
 /// # Errors
 /// When there is no memory.
 pub fn tables(limits: RelayLimits) -> io::Result<(SharedTables, Pages)> {
-    let (hot, pages) = Table::<HotEntry>::new(limits.sessions as usize)?;
+    let (hot, pages) = Table::<HotEntry>::new(limits.hot_entries())?;
     let (index, _) = Table::<IndexBucket>::new(limits.index_buckets())?;
     Ok((SharedTables::lent(hot, index), pages))
 }

@@ -203,7 +203,7 @@ type Memory = RelayMemory<Box<[HotEntry]>, Box<[IndexBucket]>, Box<[Session]>, B
 fn memory(limits: RelayLimits) -> Memory {
     let sessions = limits.sessions as usize;
     RelayMemory {
-        hot: (0..sessions).map(|_| HotEntry::new()).collect(),
+        hot: (0..limits.hot_entries()).map(|_| HotEntry::new()).collect(),
         index: (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect(),
         sessions: (0..sessions).map(|_| Session::new()).collect(),
         pending: (0..limits.pending).map(|_| Pending::new()).collect(),

@@ -48,7 +48,7 @@ impl Table {
         let now = Instant::from_millis(1000);
         let limits = RelayLimits { sessions: 64, pending: 16 };
         let memory = RelayMemory {
-            hot: (0..64).map(|_| HotEntry::new()).collect(),
+            hot: (0..limits.hot_entries()).map(|_| HotEntry::new()).collect(),
             index: (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect(),
             sessions: (0..64).map(|_| Session::new()).collect(),
             pending: (0..16).map(|_| Pending::new()).collect(),

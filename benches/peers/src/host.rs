@@ -14,7 +14,7 @@ use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{Config, Endpoint, Event};
 use waylane_core::id::{PeerId, Reliability};
 use waylane_core::limits::Limits;
-use waylane_core::relay::{Control, REPLY_MAX, RelayConfig, Verdict};
+use waylane_core::relay::{Control, REPLY_MAX, Rate, RelayConfig, Verdict};
 use waylane_core::time::Instant;
 use waylane_crypto::Seeded;
 use waylane_crypto::ring::Ring;
@@ -85,6 +85,10 @@ impl Waylane {
         config.limits.sessions = 8 * (peers as u32 + 64);
         config.budget.packets_per_second = 1_000_000;
         config.budget.bytes_per_second = 1_000_000_000;
+        config.destination = config.budget;
+        // All players join at once.
+        config.handshakes.sender = Rate { per_second: 10_000, burst: 10_000 };
+        config.handshakes.destination = config.handshakes.sender;
         let crypto = |seed| Ring::with_random(Seeded::new(seed));
         let relay = Control::new(now, &config, Secret([9; 32]), crypto(1), memory(&config));
         let relay = relay.expect("the limits are in range");

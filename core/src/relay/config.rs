@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::budget::Budget;
+use super::budget::{Budget, RatePrice};
 use super::limiter::{AnswerRates, Rate};
 use super::memory::RelayLimits;
 use crate::id::PublicKey;
@@ -15,6 +15,12 @@ pub struct RelayConfig {
     pub limits: RelayLimits,
     /// What each sender may send.
     pub budget: Budget,
+    /// What may be sent to each destination, by all senders together.
+    pub destination: Budget,
+    /// What the relay forwards at most, if there is a limit.
+    pub total: Option<Budget>,
+    /// Handshake datagrams between peers.
+    pub handshakes: HandshakeRates,
     /// How long a session lasts without a keep-alive; whole seconds, up to 65,535.
     pub lifetime: Duration,
     /// How often peers are asked to send one; whole seconds.
@@ -36,6 +42,13 @@ impl Default for RelayConfig {
         Self {
             limits: RelayLimits::default(),
             budget: Budget::default(),
+            destination: Budget {
+                packets_per_second: 40_000,
+                bytes_per_second: 48_000_000,
+                ..Budget::default()
+            },
+            total: None,
+            handshakes: HandshakeRates::default(),
             lifetime: Duration::from_secs(60),
             keep_alive: Duration::from_secs(15),
             ticket_lifetime: Duration::from_secs(24 * 60 * 60),
@@ -49,6 +62,26 @@ impl Default for RelayConfig {
             },
             unix_seconds_at_start: 0,
             admission: Admission::Open,
+        }
+    }
+}
+
+/// How many handshake datagrams (0x40–0x42) are forwarded: each costs its receiver a MAC, and one
+/// that passes for genuine four scalar multiplications.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HandshakeRates {
+    /// From one sender. The burst is for a host that many join at once.
+    pub sender: Rate,
+    /// To one destination, from all senders together.
+    pub destination: Rate,
+}
+
+impl Default for HandshakeRates {
+    /// 10 a second from each and 50 to each, ten and four seconds' worth at once.
+    fn default() -> Self {
+        Self {
+            sender: Rate { per_second: 10, burst: 100 },
+            destination: Rate { per_second: 50, burst: 200 },
         }
     }
 }
@@ -80,8 +113,10 @@ pub enum RelayConfigError {
     Sessions,
     /// [`RelayLimits::pending`] is not between 1 and 65,535.
     Pending,
-    /// The budget is smaller than one datagram, or rate × burst does not fit 32 bits.
+    /// A budget's burst is smaller than one datagram, or longer than 10 s.
     Budget,
+    /// A rate of handshakes has no burst, or one of more than 10 s' worth.
+    Handshakes,
     /// `keep_alive` is below a second, or `lifetime` below `keep_alive` or above 65,535 seconds.
     Lifetime,
     /// A lent slice has another length than the limits ask for.
@@ -94,7 +129,10 @@ impl core::fmt::Display for RelayConfigError {
             Self::Sessions => "sessions must be between 8 and 16777215",
             Self::Pending => "pending must be between 1 and 65535",
             Self::Budget => {
-                "the budget must hold one datagram, and rate times burst must fit 32 bits"
+                "the burst of a budget must hold one datagram (1472 bytes) and be 10 s at most"
+            }
+            Self::Handshakes => {
+                "the burst of a rate of handshakes must be at least 1, and 10 s' worth at most"
             }
             Self::Lifetime => {
                 "keep-alive must be at least 1 s, lifetime at least that and at most 65535 s"
@@ -113,8 +151,13 @@ impl RelayConfig {
     /// Which of them does not.
     pub fn check(&self) -> Result<(), RelayConfigError> {
         self.limits.check()?;
-        if !self.budget.is_valid() {
+        let budgets = [Some(&self.budget), Some(&self.destination), self.total.as_ref()];
+        if !budgets.into_iter().flatten().all(Budget::is_valid) {
             return Err(RelayConfigError::Budget);
+        }
+        let HandshakeRates { sender, destination } = self.handshakes;
+        if ![sender, destination].into_iter().all(RatePrice::is_valid) {
+            return Err(RelayConfigError::Handshakes);
         }
         let longest = Duration::from_secs(u64::from(u16::MAX));
         let in_order = self.keep_alive <= self.lifetime && self.lifetime <= longest;

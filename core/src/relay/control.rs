@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::address::Address;
 use super::config::{RelayConfig, RelayConfigError};
 use super::counters::{ControlCounters, ControlDrops};
-use super::forward::{Forwarder, Forwarding};
+use super::forward::{Forwarder, Forwarding, Prices};
 use super::hash::HashKey;
 use super::index::AddressIndex;
 use super::limiter::Limiter;
@@ -70,7 +70,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         config.check()?;
         let mut parts = memory.parts();
         let sessions = config.limits.sessions as usize;
-        let fits = parts.tables.hot.len() == sessions
+        let fits = parts.tables.hot.len() == config.limits.hot_entries()
             && parts.tables.index.len() == config.limits.index_buckets()
             && parts.sessions.len() == sessions
             && parts.pending.len() == config.limits.pending as usize;
@@ -116,8 +116,8 @@ impl<C: Crypto, M: Memory> Control<C, M> {
 
     /// What forwarders elsewhere need, besides the tables.
     #[must_use]
-    pub const fn forwarding(&self) -> Forwarding {
-        Forwarding { key: self.index_key, budget: self.config.budget }
+    pub fn forwarding(&self) -> Forwarding {
+        Forwarding { key: self.index_key, prices: Prices::of(&self.config) }
     }
 
     /// What happened so far.
@@ -257,7 +257,6 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         let registry = Registry {
             tables: parts.tables,
             index: AddressIndex { buckets: parts.tables.index, key: self.index_key },
-            budget: self.config.budget,
             sessions: parts.sessions,
             pending: parts.pending,
             lists: &mut self.lists,
@@ -344,7 +343,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         let (mut registry, ..) = self.registry();
         match message {
             ControlMessage::KeepAlive { time } => {
-                registry.lists.slots.keep_alive(now, registry.sessions, slot);
+                registry.keep_alive(now, slot);
                 let ack = ControlMessage::KeepAliveAck { time };
                 let sealed = registry.session(slot).and_then(|session| {
                     let counter = session.next_counter()?;

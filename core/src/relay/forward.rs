@@ -3,7 +3,8 @@
 use core::net::SocketAddr;
 
 use super::address::Address;
-use super::budget::Budget;
+use super::budget::{Price, RatePrice, ticks};
+use super::config::RelayConfig;
 use super::hash::HashKey;
 use super::hot::HotEntry;
 use super::index::AddressIndex;
@@ -16,17 +17,17 @@ use crate::time::Instant;
 pub struct Forwarder<'m> {
     hot: &'m [HotEntry],
     index: AddressIndex<'m>,
-    budget: Budget,
+    prices: Prices,
 }
 
 impl<'m> Forwarder<'m> {
-    /// A forwarder over the tables that the owner of `key` and `budget` keeps.
+    /// A forwarder over the tables that the owner of `key` and `prices` keeps.
     #[must_use]
     pub fn new(tables: Tables<'m>, forwarding: Forwarding) -> Self {
         Self {
             hot: tables.hot,
             index: AddressIndex { buckets: tables.index, key: forwarding.key },
-            budget: forwarding.budget,
+            prices: forwarding.prices,
         }
     }
 
@@ -48,17 +49,37 @@ impl<'m> Forwarder<'m> {
         let Some((sender_slot, sender)) = self.index.find(self.hot, Address::from(from)) else {
             return Verdict::Unbound;
         };
-        if !sender.charge(now_ms(now), bytes.len() as u32, &self.budget) {
+        let (now, length) = (ticks(now), bytes.len() as u32);
+        // A payer whose session has ended is one whose owner is about to name another.
+        let payer = sender.payer().and_then(|slot| self.hot.get(slot as usize)).unwrap_or(sender);
+        if !payer.charge_sent(now, length, &self.prices.sender) {
             return Verdict::Drop(DropReason::OverBudget);
         }
         let to = SessionId::from_bytes([slot0, slot1, slot2, tag0, tag1, tag2, tag3]);
         if to.slot() == sender_slot {
             return Verdict::Drop(DropReason::ToItself);
         }
-        match self.destination(to) {
-            Some(to) => Verdict::Forward { to },
-            None => Verdict::Drop(DropReason::NoDestination),
+        let is_handshake = kind < FIRST_DATA;
+        if is_handshake && !sender.charge_handshake_sent(now, self.prices.handshakes_sent) {
+            return Verdict::Drop(DropReason::HandshakesOverBudget);
         }
+        let Some((destination, to)) = self.destination(to) else {
+            return Verdict::Drop(DropReason::NoDestination);
+        };
+        let handshakes_received = self.prices.handshakes_received;
+        if is_handshake && !destination.charge_handshake_received(now, handshakes_received) {
+            return Verdict::Drop(DropReason::DestinationHandshakesOverBudget);
+        }
+        if !destination.charge_received(now, length, &self.prices.destination) {
+            return Verdict::Drop(DropReason::DestinationOverBudget);
+        }
+        if self.prices.total.packet != 0
+            && let Some(all) = self.hot.last()
+            && !all.charge_sent(now, length, &self.prices.total)
+        {
+            return Verdict::Drop(DropReason::TotalOverBudget);
+        }
+        Verdict::Forward { to }
     }
 
     /// The table line of a datagram's destination, which [`forward`](Self::forward) will read: to
@@ -78,19 +99,88 @@ impl<'m> Forwarder<'m> {
         self.index.lines(Address::from(from))
     }
 
-    fn destination(&self, id: SessionId) -> Option<SocketAddr> {
-        let (tag, address) = self.hot.get(id.slot() as usize)?.live()?;
-        if tag == id.tag() { address.to_socket_addr() } else { None }
+    fn destination(&self, id: SessionId) -> Option<(&'m HotEntry, SocketAddr)> {
+        let entry = self.hot.get(id.slot() as usize)?;
+        let (tag, address) = entry.live()?;
+        if tag == id.tag() { Some((entry, address.to_socket_addr()?)) } else { None }
     }
 }
 
-/// What a forwarder on another thread needs besides the tables: the index's key and the budget.
+/// What a forwarder on another thread needs besides the tables: the index's key and the prices.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarding {
     /// Key of the address index.
     pub key: HashKey,
-    /// Every sender's budget.
-    pub budget: Budget,
+    /// What sending costs.
+    pub prices: Prices,
+}
+
+/// What sending costs, in ticks: the limits of the data path as a forwarder counts by them. All
+/// plain words, so that they can be handed to other threads, and to an in-kernel path, one by one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prices {
+    /// A sender's, unless its session has its own.
+    pub sender: Price,
+    /// Of what is sent to one destination, by whomever.
+    pub destination: Price,
+    /// Of what is forwarded in all; zeros: no limit.
+    pub total: Price,
+    /// Of handshake datagrams (0x40–0x42) from one sender.
+    pub handshakes_sent: RatePrice,
+    /// Of handshake datagrams to one destination.
+    pub handshakes_received: RatePrice,
+}
+
+impl Prices {
+    /// How many words they are.
+    pub const WORDS: usize = 13;
+
+    /// The prices by a relay's settings.
+    #[must_use]
+    pub fn of(config: &RelayConfig) -> Self {
+        Self {
+            sender: Price::of(&config.budget),
+            destination: Price::of(&config.destination),
+            total: config.total.as_ref().map_or(Price::FREE, Price::of),
+            handshakes_sent: RatePrice::of(config.handshakes.sender),
+            handshakes_received: RatePrice::of(config.handshakes.destination),
+        }
+    }
+
+    /// As words: packet, 1024 bytes, burst of sender, destination and total; one, burst of
+    /// handshakes from a sender and to a destination.
+    #[must_use]
+    pub const fn to_words(&self) -> [u32; Self::WORDS] {
+        let Self { sender, destination, total, handshakes_sent, handshakes_received } = self;
+        [
+            sender.packet,
+            sender.byte,
+            sender.burst,
+            destination.packet,
+            destination.byte,
+            destination.burst,
+            total.packet,
+            total.byte,
+            total.burst,
+            handshakes_sent.one,
+            handshakes_sent.burst,
+            handshakes_received.one,
+            handshakes_received.burst,
+        ]
+    }
+
+    /// What [`to_words`](Self::to_words) made.
+    #[must_use]
+    pub const fn from_words(words: [u32; Self::WORDS]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m] = words;
+        Self {
+            sender: Price { packet: a, byte: b, burst: c },
+            destination: Price { packet: d, byte: e, burst: f },
+            total: Price { packet: g, byte: h, burst: i },
+            handshakes_sent: RatePrice { one: j, burst: k },
+            handshakes_received: RatePrice { one: l, burst: m },
+        }
+    }
 }
 
 /// What a relay does with a datagram.
@@ -116,8 +206,16 @@ pub enum Verdict {
 pub enum DropReason {
     /// Too short, too long, or of no known kind.
     Malformed,
-    /// The sender is faster than its budget.
+    /// The sender is faster than its budget, or than its subject's.
     OverBudget,
+    /// All together send this destination more than it gets.
+    DestinationOverBudget,
+    /// The sender begins or answers more handshakes than it may.
+    HandshakesOverBudget,
+    /// All together send this destination more handshakes than it gets.
+    DestinationHandshakesOverBudget,
+    /// The relay forwards as much as it may.
+    TotalOverBudget,
     /// Nobody is at the destination: no such session, or no longer.
     NoDestination,
     /// Sender and destination are the same session.
@@ -139,6 +237,14 @@ pub struct Counters {
     pub malformed: u64,
     /// Dropped: [`DropReason::OverBudget`].
     pub over_budget: u64,
+    /// Dropped: [`DropReason::DestinationOverBudget`].
+    pub destination_over_budget: u64,
+    /// Dropped: [`DropReason::HandshakesOverBudget`].
+    pub handshakes_over_budget: u64,
+    /// Dropped: [`DropReason::DestinationHandshakesOverBudget`].
+    pub destination_handshakes_over_budget: u64,
+    /// Dropped: [`DropReason::TotalOverBudget`].
+    pub total_over_budget: u64,
     /// Dropped: [`DropReason::NoDestination`].
     pub no_destination: u64,
     /// Dropped: [`DropReason::ToItself`].
@@ -155,27 +261,44 @@ impl Counters {
             }
             Verdict::Control => self.control += 1,
             Verdict::Unbound => self.unbound += 1,
-            Verdict::Drop(DropReason::Malformed) => self.malformed += 1,
-            Verdict::Drop(DropReason::OverBudget) => self.over_budget += 1,
-            Verdict::Drop(DropReason::NoDestination) => self.no_destination += 1,
-            Verdict::Drop(DropReason::ToItself) => self.to_itself += 1,
+            Verdict::Drop(reason) => *self.of(reason) += 1,
         }
     }
 
     /// All datagrams dropped, for whatever reason.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
-        self.unbound + self.malformed + self.over_budget + self.no_destination + self.to_itself
+        self.unbound
+            + self.malformed
+            + self.over_budget
+            + self.destination_over_budget
+            + self.handshakes_over_budget
+            + self.destination_handshakes_over_budget
+            + self.total_over_budget
+            + self.no_destination
+            + self.to_itself
     }
-}
 
-/// The forwarders' clock: milliseconds, wrapping.
-pub(crate) fn now_ms(now: Instant) -> u32 {
-    now.as_millis() as u32
+    const fn of(&mut self, reason: DropReason) -> &mut u64 {
+        match reason {
+            DropReason::Malformed => &mut self.malformed,
+            DropReason::OverBudget => &mut self.over_budget,
+            DropReason::DestinationOverBudget => &mut self.destination_over_budget,
+            DropReason::HandshakesOverBudget => &mut self.handshakes_over_budget,
+            DropReason::DestinationHandshakesOverBudget => {
+                &mut self.destination_handshakes_over_budget
+            }
+            DropReason::TotalOverBudget => &mut self.total_over_budget,
+            DropReason::NoDestination => &mut self.no_destination,
+            DropReason::ToItself => &mut self.to_itself,
+        }
+    }
 }
 
 /// wire.md §1: what is below is between a peer and its relay.
 const FIRST_FORWARDED: u8 = 0x40;
+/// What is forwarded and below is of a handshake.
+const FIRST_DATA: u8 = 0x80;
 const DATAGRAM_MAX: usize = 1472;
 /// The shortest legal data datagram: 27 bytes around one byte of frames.
 const FORWARDED_MIN: usize = 28;
@@ -190,10 +313,10 @@ mod tests {
     #[test]
     fn lines_are_those_that_forwarding_reads() {
         let limits = RelayLimits { sessions: 300, pending: 1 };
-        let hot: Vec<_> = (0..limits.sessions).map(|_| HotEntry::new()).collect();
+        let hot: Vec<_> = (0..limits.hot_entries()).map(|_| HotEntry::new()).collect();
         let index: Vec<_> = (0..limits.index_buckets()).map(|_| Default::default()).collect();
-        let forwarding =
-            Forwarding { key: HashKey::from_bytes([1; 16]), budget: Budget::default() };
+        let prices = Prices::of(&RelayConfig::default());
+        let forwarding = Forwarding { key: HashKey::from_bytes([1; 16]), prices };
         let forwarder = Forwarder::new(Tables { hot: &hot, index: &index }, forwarding);
         let line = |first: u8, slot: u32| {
             let mut datagram = [first; 28];
@@ -201,7 +324,7 @@ mod tests {
             forwarder.destination_line(&datagram)
         };
         assert_eq!(line(0x80, 299), Some(core::ptr::from_ref(&hot[299]).cast()));
-        assert_eq!([line(0x80, 300), line(0x10, 299)], [None, None], "no such slot; control");
+        assert_eq!([line(0x80, 301), line(0x10, 299)], [None, None], "no such slot; control");
         assert_eq!(forwarder.destination_line(&[0x80; 3]), None);
         let within = index.as_ptr_range();
         let from = SocketAddr::from(([192, 0, 2, 1], 9));

@@ -1,16 +1,27 @@
 //! The hot table: what forwarding one datagram reads and writes, 64 bytes a session.
 
 use super::address::Address;
-use super::budget::Budget;
+use super::budget::{Price, RatePrice, freshen, take};
 use super::sync::{AtomicU32, Ordering, fence, spin_loop};
 
 /// One session as the forwarders see it: one cache line of 32-bit words, plain enough to be shared
 /// with an in-kernel path.
 ///
-/// Words: 0 sequence (odd while the owner writes), 1 tag, 2–5 address in network order, 6
-/// `family << 16 | port` (the session is live only if the family is 4 or 6), 7 last seen (ms, wrapping), 8 packet budget
-/// (thousandths), 9 byte budget, 10–15 reserved. Words 1–6 are guarded by the sequence word and
-/// written by the owner only; words 7–9 are the forwarders' own.
+/// | word | what | who writes |
+/// | --- | --- | --- |
+/// | 0 | sequence, odd while the owner writes words 1–6 | owner |
+/// | 1 | tag | owner |
+/// | 2–5 | address in network order | owner |
+/// | 6 | `family << 16 \| port`; the session is live only if the family is 4 or 6 | owner |
+/// | 7, 8 | what it sends: packets, bytes | forwarders |
+/// | 9, 10 | what is sent to it, by whomever: packets, bytes | forwarders |
+/// | 11, 12 | handshake datagrams from it, to it | forwarders in user space |
+/// | 13, 14 | price of a packet, of 1024 bytes that it sends; 0: the relay's | owner |
+/// | 15 | 1 + slot of the entry that pays with its words 7, 8, 13 and 14 for what this one sends; 0: itself | owner |
+///
+/// Words 7–12 are buckets, and what they count by is a clock: see `budget.rs`. Each of the words
+/// 7–15 stands by itself, outside the sequence lock. The table's last entry is no session's: its
+/// words 7 and 8 are the budget of all together.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub struct HotEntry {
@@ -18,10 +29,21 @@ pub struct HotEntry {
     tag: AtomicU32,
     address: [AtomicU32; 4],
     family_port: AtomicU32,
-    last_seen: AtomicU32,
+    sent: Buckets,
+    received: Buckets,
+    handshakes_sent: AtomicU32,
+    handshakes_received: AtomicU32,
+    packet_price: AtomicU32,
+    byte_price: AtomicU32,
+    payer: AtomicU32,
+}
+
+/// A budget's two buckets.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C)]
+struct Buckets {
     packets: AtomicU32,
     bytes: AtomicU32,
-    reserved: [AtomicU32; 6],
 }
 
 impl HotEntry {
@@ -34,10 +56,13 @@ impl HotEntry {
             tag: AtomicU32::new(0),
             address: [const { AtomicU32::new(0) }; 4],
             family_port: AtomicU32::new(0),
-            last_seen: AtomicU32::new(0),
-            packets: AtomicU32::new(0),
-            bytes: AtomicU32::new(0),
-            reserved: [const { AtomicU32::new(0) }; 6],
+            sent: Buckets { packets: AtomicU32::new(0), bytes: AtomicU32::new(0) },
+            received: Buckets { packets: AtomicU32::new(0), bytes: AtomicU32::new(0) },
+            handshakes_sent: AtomicU32::new(0),
+            handshakes_received: AtomicU32::new(0),
+            packet_price: AtomicU32::new(0),
+            byte_price: AtomicU32::new(0),
+            payer: AtomicU32::new(0),
         }
     }
 
@@ -74,11 +99,15 @@ impl HotEntry {
         (tag, Address { family_port: address.family_port & !ENDED, ..address })
     }
 
-    /// Makes `tag` at `address` live with a full budget. Only the owner may call this.
-    pub(crate) fn publish(&self, now_ms: u32, tag: u32, address: Address, budget: &Budget) {
-        self.packets.store(budget.packets_full(), Ordering::Relaxed);
-        self.bytes.store(budget.bytes_full(), Ordering::Relaxed);
-        self.last_seen.store(now_ms, Ordering::Relaxed);
+    /// Makes `tag` at `address` live with full buckets, on its own account and at the relay's
+    /// prices. Only the owner may call this.
+    pub(crate) fn publish(&self, now: u32, tag: u32, address: Address) {
+        for bucket in self.buckets() {
+            bucket.store(now, Ordering::Relaxed);
+        }
+        for word in [&self.packet_price, &self.byte_price, &self.payer] {
+            word.store(0, Ordering::Relaxed);
+        }
         self.write(|| {
             self.tag.store(tag, Ordering::Relaxed);
             for (word, value) in self.address.iter().zip(address.words) {
@@ -104,24 +133,62 @@ impl HotEntry {
         self.write(|| self.family_port.store(ended, Ordering::Relaxed));
     }
 
-    /// Takes one packet of `length` bytes out of the sender's budget; `false` if it has none.
-    ///
-    /// Loads and stores are relaxed and not one operation: two workers that serve one sender at
-    /// the same moment may both spend the same tokens. A sender's datagrams come to one worker
-    /// (one flow, one queue), so this is rare; the error stays below 10 % of the rate.
-    pub(crate) fn charge(&self, now_ms: u32, length: u32, budget: &Budget) -> bool {
-        let mut packets = self.packets.load(Ordering::Relaxed);
-        let mut bytes = self.bytes.load(Ordering::Relaxed);
-        let elapsed = elapsed_ms(now_ms, self.last_seen.load(Ordering::Relaxed));
-        if elapsed > 0 {
-            (packets, bytes) = budget.refill(packets, bytes, elapsed);
-            self.last_seen.store(now_ms, Ordering::Relaxed);
+    /// Keeps buckets that nobody used for long from being taken for ones far ahead, when the clock
+    /// has gone round. Only for the owner, at least every four minutes.
+    pub(crate) fn freshen(&self, now: u32) {
+        for bucket in self.buckets() {
+            let until = bucket.load(Ordering::Relaxed);
+            let fresh = freshen(now, until);
+            if fresh != until {
+                bucket.store(fresh, Ordering::Relaxed);
+            }
         }
-        let left = budget.take(packets, bytes, length);
-        let (packets_left, bytes_left) = left.unwrap_or((packets, bytes));
-        self.packets.store(packets_left, Ordering::Relaxed);
-        self.bytes.store(bytes_left, Ordering::Relaxed);
-        left.is_some()
+    }
+
+    /// The slot of the entry that pays for what this one sends, if it is another.
+    pub(crate) fn payer(&self) -> Option<u32> {
+        self.payer.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Takes one packet of `length` bytes out of what this entry may send: at its own price, or at
+    /// the relay's. `false` if that is too much.
+    pub(crate) fn charge_sent(&self, now: u32, length: u32, relays: &Price) -> bool {
+        let own = |word: &AtomicU32, relays| match word.load(Ordering::Relaxed) {
+            0 => relays,
+            price => price,
+        };
+        let price = Price {
+            packet: own(&self.packet_price, relays.packet),
+            byte: own(&self.byte_price, relays.byte),
+            burst: relays.burst,
+        };
+        self.sent.charge(now, length, &price)
+    }
+
+    /// Takes one packet of `length` bytes out of what may be sent to this entry.
+    pub(crate) fn charge_received(&self, now: u32, length: u32, price: &Price) -> bool {
+        self.received.charge(now, length, price)
+    }
+
+    /// Takes one out of the handshake datagrams that this entry may send.
+    pub(crate) fn charge_handshake_sent(&self, now: u32, price: RatePrice) -> bool {
+        charge_one(&self.handshakes_sent, now, price)
+    }
+
+    /// Takes one out of the handshake datagrams that may be sent to this entry.
+    pub(crate) fn charge_handshake_received(&self, now: u32, price: RatePrice) -> bool {
+        charge_one(&self.handshakes_received, now, price)
+    }
+
+    const fn buckets(&self) -> [&AtomicU32; 6] {
+        [
+            &self.sent.packets,
+            &self.sent.bytes,
+            &self.received.packets,
+            &self.received.bytes,
+            &self.handshakes_sent,
+            &self.handshakes_received,
+        ]
     }
 
     fn latest(&self) -> (u32, Address) {
@@ -151,10 +218,30 @@ impl Default for HotEntry {
     }
 }
 
-/// Milliseconds from `last` to `now` on a wrapping clock; 0 if another worker's clock was ahead.
-fn elapsed_ms(now: u32, last: u32) -> u32 {
-    let elapsed = now.wrapping_sub(last);
-    if elapsed > u32::MAX / 2 { 0 } else { elapsed }
+impl Buckets {
+    /// Takes one packet of `length` bytes out of both buckets, or nothing.
+    ///
+    /// Loads and stores are relaxed and not one operation: two workers at the same moment may both
+    /// spend the same. A sender's datagrams come to one worker (one flow, one queue), and what goes
+    /// to one destination is seldom met in the few nanoseconds between the two; the error stays
+    /// below 10 % of the rate.
+    fn charge(&self, now: u32, length: u32, price: &Price) -> bool {
+        let (packet, bytes) = price.of_packet(length);
+        let packets = take(now, self.packets.load(Ordering::Relaxed), packet, price.burst);
+        let bytes = take(now, self.bytes.load(Ordering::Relaxed), bytes, price.burst);
+        let (Some(packets), Some(bytes)) = (packets, bytes) else { return false };
+        self.packets.store(packets, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        true
+    }
+}
+
+fn charge_one(bucket: &AtomicU32, now: u32, price: RatePrice) -> bool {
+    let after = take(now, bucket.load(Ordering::Relaxed), price.one, price.burst);
+    if let Some(after) = after {
+        bucket.store(after, Ordering::Relaxed);
+    }
+    after.is_some()
 }
 
 /// Makes the family one that nobody has.
@@ -169,6 +256,10 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::relay::Budget;
+
+    /// In ticks.
+    const MS: u32 = 16_000;
 
     fn address(n: u32) -> Address {
         Address { words: [n; 4], family_port: 4 << 16 | (n & 0xffff) }
@@ -185,7 +276,7 @@ mod tests {
         let entry = HotEntry::new();
         let home: SocketAddr = "192.0.2.1:7".parse().unwrap();
         assert_eq!(entry.live(), None);
-        entry.publish(0, 9, home.into(), &Budget::default());
+        entry.publish(0, 9, home.into());
         assert_eq!(entry.live(), Some((9, home.into())));
         entry.move_to(address(3));
         assert_eq!(entry.live(), Some((9, address(3))));
@@ -197,19 +288,52 @@ mod tests {
     #[test]
     fn budget_limits_packets_and_bytes() {
         let budget = Budget { packets_per_second: 100, bytes_per_second: 10_000, burst_ms: 100 };
+        let price = Price::of(&budget);
         let entry = HotEntry::new();
-        entry.publish(u32::MAX - 5, 1, address(1), &budget);
         let now = u32::MAX - 5;
-        assert_eq!((0..20).filter(|_| entry.charge(now, 10, &budget)).count(), 10, "packet burst");
-        // The clock wraps between the two; 20 ms refill two packets and 200 bytes.
-        let later = now.wrapping_add(20);
-        assert!(!entry.charge(now.wrapping_sub(7), 10, &budget), "an older clock refills nothing");
-        assert!(entry.charge(later, 100, &budget));
-        assert!(entry.charge(later, 100, &budget));
-        assert!(!entry.charge(later, 1, &budget));
+        entry.publish(now, 1, address(1));
+        let charge = |now, length| entry.charge_sent(now, length, &price);
+        assert_eq!((0..20).filter(|_| charge(now, 10)).count(), 10, "packet burst");
+        // The clock wraps between the two; 20 ms are two packets and 200 bytes.
+        let later = now.wrapping_add(20 * MS);
+        assert!(!charge(now.wrapping_sub(7), 10), "an older clock gives nothing");
+        assert!(charge(later, 100));
+        assert!(charge(later, 100));
+        assert!(!charge(later, 1));
         // A second fills no further than the burst: 1000 bytes.
-        assert!(!entry.charge(later.wrapping_add(1000), 1001, &budget));
-        assert!(entry.charge(later.wrapping_add(1000), 1000, &budget));
+        assert!(!charge(later.wrapping_add(1000 * MS), 1001));
+        assert!(charge(later.wrapping_add(1000 * MS), 1000));
+    }
+
+    #[test]
+    fn each_direction_and_kind_has_buckets_of_its_own() {
+        let one = Price { packet: 16, byte: 1, burst: 16 };
+        let handshake = RatePrice { one: 16, burst: 16 };
+        let entry = HotEntry::new();
+        entry.publish(7, 1, address(1));
+        for _ in 0..2 {
+            let first = entry.sent.packets.load(Ordering::Relaxed) == 7;
+            assert_eq!(entry.charge_sent(7, 100, &one), first);
+            assert_eq!(entry.charge_received(7, 100, &one), first);
+            assert_eq!(entry.charge_handshake_sent(7, handshake), first);
+            assert_eq!(entry.charge_handshake_received(7, handshake), first);
+        }
+    }
+
+    #[test]
+    fn words_are_where_the_table_says() {
+        let at = |word: usize| word * 4;
+        assert_eq!(core::mem::offset_of!(HotEntry, tag), at(1));
+        assert_eq!(core::mem::offset_of!(HotEntry, address), at(2));
+        assert_eq!(core::mem::offset_of!(HotEntry, family_port), at(6));
+        assert_eq!(core::mem::offset_of!(HotEntry, sent), at(7));
+        assert_eq!(core::mem::offset_of!(HotEntry, received), at(9));
+        assert_eq!(core::mem::offset_of!(HotEntry, handshakes_sent), at(11));
+        assert_eq!(core::mem::offset_of!(HotEntry, handshakes_received), at(12));
+        assert_eq!(core::mem::offset_of!(HotEntry, packet_price), at(13));
+        assert_eq!(core::mem::offset_of!(HotEntry, byte_price), at(14));
+        assert_eq!(core::mem::offset_of!(HotEntry, payer), at(15));
+        assert_eq!(core::mem::offset_of!(Buckets, bytes), at(1));
     }
 
     #[test]
@@ -219,7 +343,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 1..200_000u32 {
-                    entry.publish(0, n, address(n), &Budget::default());
+                    entry.publish(0, n, address(n));
                 }
                 stop.store(true, Ordering::Relaxed);
             });

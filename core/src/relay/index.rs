@@ -176,7 +176,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::relay::{Budget, RelayLimits};
+    use crate::relay::RelayLimits;
 
     /// Few enough that steps meet the same one again, of both families.
     fn address(n: u16) -> Address {
@@ -197,7 +197,7 @@ mod tests {
                 match (step, held_by) {
                     (0, None) if !model.contains_key(&n) => {
                         prop_assert!(index.insert(address(n), slot));
-                        hot[slot as usize].publish(0, 1, address(n), &Budget::default());
+                        hot[slot as usize].publish(0, 1, address(n));
                         model.insert(n, slot);
                     }
                     (1, Some(held)) => {

@@ -1,7 +1,6 @@
 //! How many unauthenticated datagrams a relay works for, in all and for one neighbourhood.
 
 use super::address::Address;
-use super::forward::now_ms;
 use super::hash::HashKey;
 use super::index::scale;
 use crate::time::Instant;
@@ -75,6 +74,11 @@ impl Rate {
     const fn full(self) -> u32 {
         self.burst.saturating_mul(ONE)
     }
+}
+
+/// Milliseconds, wrapping.
+fn now_ms(now: Instant) -> u32 {
+    now.as_millis() as u32
 }
 
 const PREFIXES: usize = 256;

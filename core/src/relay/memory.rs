@@ -17,6 +17,12 @@ pub struct RelayLimits {
 }
 
 impl RelayLimits {
+    /// Hot entries for this many sessions: one each, and one for all together.
+    #[must_use]
+    pub const fn hot_entries(&self) -> usize {
+        (self.sessions as usize).saturating_add(1)
+    }
+
     /// Index buckets for this many sessions: twice as many places as sessions.
     #[must_use]
     pub const fn index_buckets(&self) -> usize {
@@ -51,7 +57,7 @@ impl Default for RelayLimits {
 /// own all four.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RelayMemory<H, I, S, P> {
-    /// [`RelayLimits::sessions`] entries.
+    /// [`RelayLimits::hot_entries`] entries.
     pub hot: H,
     /// [`RelayLimits::index_buckets`] buckets.
     pub index: I,
@@ -98,7 +104,7 @@ where
 /// The tables that every forwarder reads.
 #[derive(Clone, Copy)]
 pub struct Tables<'m> {
-    /// One entry per slot.
+    /// One entry per slot, and one for all together.
     pub hot: &'m [HotEntry],
     /// The address index.
     pub index: &'m [IndexBucket],

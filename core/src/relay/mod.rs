@@ -38,11 +38,11 @@ mod secrets;
 mod sessions;
 mod sync;
 
-pub use budget::Budget;
-pub use config::{Admission, RelayConfig, RelayConfigError};
+pub use budget::{Budget, Price, RatePrice};
+pub use config::{Admission, HandshakeRates, RelayConfig, RelayConfigError};
 pub use control::{Control, REPLY_MAX, Reply, TableFull};
 pub use counters::{ControlCounters, ControlDrops};
-pub use forward::{Counters, DropReason, Forwarder, Forwarding, Verdict};
+pub use forward::{Counters, DropReason, Forwarder, Forwarding, Prices, Verdict};
 pub use hash::HashKey;
 pub use hot::HotEntry;
 pub use index::{IndexBucket, IndexEntry};

@@ -1,8 +1,7 @@
 //! All tables together: what a bind, its proof, a move and an end do to them.
 
 use super::address::Address;
-use super::budget::Budget;
-use super::forward::now_ms;
+use super::budget::ticks;
 use super::index::AddressIndex;
 use super::list::List;
 use super::memory::{Parts, Tables};
@@ -16,7 +15,6 @@ use crate::time::Instant;
 pub(crate) struct Registry<'m> {
     pub(crate) tables: Tables<'m>,
     pub(crate) index: AddressIndex<'m>,
-    pub(crate) budget: Budget,
     pub(crate) sessions: &'m mut [Session],
     pub(crate) pending: &'m mut [Pending],
     pub(crate) lists: &'m mut Lists,
@@ -201,14 +199,21 @@ impl Registry<'_> {
             }
             None => {
                 if let Some(hot) = self.tables.hot.get(slot as usize) {
-                    hot.publish(now_ms(now), tag, address, &self.budget);
+                    hot.publish(ticks(now), tag, address);
                 }
                 self.free_pending(index);
                 Proven::New
             }
         };
-        self.lists.slots.keep_alive(now, self.sessions, slot);
+        self.keep_alive(now, slot);
         Ok(proven)
+    }
+
+    /// Makes the live session in `slot` last for its lifetime from now.
+    pub(crate) fn keep_alive(&mut self, now: Instant, slot: u32) {
+        self.lists.slots.keep_alive(now, self.sessions, slot);
+        let entries = [self.tables.hot.get(slot as usize), self.tables.hot.last()];
+        entries.into_iter().flatten().for_each(|entry| entry.freshen(ticks(now)));
     }
 
     /// Ends the live session in `slot`: out of the tables at once, told later.

@@ -18,7 +18,7 @@ use waylane_core::id::{ChannelId, PeerId, PublicKey, RelayId, Reliability};
 use waylane_core::invite::{Invite, InviteSecret};
 use waylane_core::limits::Limits;
 use waylane_core::relay::{
-    Budget, Control, Counters, Forwarder, HotEntry, IndexBucket, Pending, REPLY_MAX, RelayConfig,
+    Control, Counters, Forwarder, HotEntry, IndexBucket, Pending, Prices, REPLY_MAX, RelayConfig,
     RelayMemory, Session, Tables, Verdict,
 };
 use waylane_core::route::Route;
@@ -83,7 +83,7 @@ impl<C: Crypto> World<C> {
     ) -> Self {
         let limits = relay_config.limits;
         let memory = Memory {
-            hot: (0..limits.sessions).map(|_| HotEntry::new()).collect(),
+            hot: (0..limits.hot_entries()).map(|_| HotEntry::new()).collect(),
             index: (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect(),
             sessions: (0..limits.sessions).map(|_| Session::new()).collect(),
             pending: (0..limits.pending).map(|_| Pending::new()).collect(),
@@ -302,11 +302,7 @@ impl<C: Crypto> World<C> {
         let hot: Vec<_> = (0..hot).map(|_| HotEntry::new()).collect();
         let index: Vec<_> = (0..index).map(|_| IndexBucket::new()).collect();
         let mut forwarding = self.relay.forwarding();
-        forwarding.budget = Budget {
-            packets_per_second: dice.word(),
-            bytes_per_second: dice.word(),
-            burst_ms: dice.word(),
-        };
+        forwarding.prices = Prices::from_words([(); Prices::WORDS].map(|()| dice.word()));
         let tables = Tables { hot: &hot, index: &index };
         let forwarders = [Forwarder::new(tables, forwarding), self.relay.forwarder()];
         let mut counters = Counters::default();

@@ -12,7 +12,7 @@ use waylane_core::recovery::{
     AckWanted, Arrival, ControllerKind, EndDelay, Fixed, FrameList, NewPacket, PathIndex,
     RateBounds, Received, Recovery, Rtt, SentFree, SentPool, SentSlot, Steered,
 };
-use waylane_core::relay::{AnswerRates, Budget, Rate, RelayConfig};
+use waylane_core::relay::{AnswerRates, Budget, Prices, Rate, RelayConfig};
 use waylane_core::time::Instant;
 
 use super::{Dice, ignore};
@@ -55,11 +55,15 @@ pub(crate) fn settings(dice: &Dice) -> u64 {
     relay.limits.pending = dice.word();
     relay.lifetime = dice.duration();
     relay.keep_alive = dice.duration();
-    relay.budget = Budget {
+    let budget = || Budget {
         packets_per_second: dice.word(),
         bytes_per_second: dice.word(),
         burst_ms: dice.word(),
     };
+    (relay.budget, relay.destination, relay.total) = (budget(), budget(), Some(budget()));
+    (relay.handshakes.sender, relay.handshakes.destination) = (rate(), rate());
+    let prices = Prices::of(&relay);
+    assert_eq!(Prices::from_words(prices.to_words()), prices);
     let _ = (config.check(), relay.check(), relay.limits.index_buckets());
     u64::from(fits)
 }

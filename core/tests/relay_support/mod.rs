@@ -1,4 +1,5 @@
 //! A relay in virtual time.
+#![allow(dead_code, unused_imports, reason = "not every test that includes it uses all of it")]
 
 mod client;
 
@@ -131,7 +132,7 @@ impl World {
     fn started(now: Instant, config: RelayConfig, seed: u64) -> Self {
         let limits = config.limits;
         let memory = Memory {
-            hot: (0..limits.sessions).map(|_| HotEntry::new()).collect(),
+            hot: (0..limits.hot_entries()).map(|_| HotEntry::new()).collect(),
             index: (0..limits.index_buckets()).map(|_| IndexBucket::new()).collect(),
             sessions: (0..limits.sessions).map(|_| Session::new()).collect(),
             pending: (0..limits.pending).map(|_| Pending::new()).collect(),

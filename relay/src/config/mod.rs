@@ -10,7 +10,9 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use waylane_core::relay::{Budget, RelayConfig, RelayConfigError, RelayLimits};
+use waylane_core::relay::{
+    Budget, HandshakeRates, Rate, RelayConfig, RelayConfigError, RelayLimits,
+};
 
 use key::{Applies, Setting, choice, keys, quoted, read};
 
@@ -46,12 +48,35 @@ keys! {
     packets_per_second: u32 = Budget::default().packets_per_second, "packets a second",
         1..=10_000_000, Reload, "";
 
-    /// What one sender may send: payload of UDP datagrams, in steps of 1000.
+    /// What one sender may send: payload of UDP datagrams.
     bytes_per_second: u32 = Budget::default().bytes_per_second, "bytes a second",
         6_000..=4_294_967_295, Reload, "";
 
-    /// How much of packets_per_second and bytes_per_second a sender may save up.
-    burst_ms: u32 = Budget::default().burst_ms, "milliseconds", 1..=60_000, Reload, "";
+    /// What may be sent to one player, by all senders together.
+    destination_packets_per_second: u32 = RelayConfig::default().destination.packets_per_second,
+        "packets a second", 1..=10_000_000, Reload, "";
+
+    /// What may be sent to one player, by all senders together.
+    destination_bytes_per_second: u32 = RelayConfig::default().destination.bytes_per_second,
+        "bytes a second", 6_000..=4_294_967_295, Reload, "";
+
+    /// What the relay forwards in all; 0 for no limit.
+    total_packets_per_second: u32 = 0, "packets a second", 0..=10_000_000, Reload, "";
+
+    /// What the relay forwards in all; 0 for no limit.
+    total_bytes_per_second: u32 = 0, "bytes a second", 0..=4_294_967_295, Reload, "";
+
+    /// How much of each of these budgets may be saved up.
+    burst_ms: u32 = Budget::default().burst_ms, "milliseconds", 1..=10_000, Reload, "";
+
+    /// Handshakes between players that one sender may begin or answer; 10 s' worth at once.
+    handshakes_per_second: u32 = HandshakeRates::default().sender.per_second,
+        "datagrams a second", 1..=1_000_000, Reload, "";
+
+    /// Handshake datagrams that may be sent to one player, by all senders together; 4 s' worth at
+    /// once.
+    destination_handshakes_per_second: u32 = HandshakeRates::default().destination.per_second,
+        "datagrams a second", 1..=1_000_000, Reload, "";
 
     /// How long a session lasts without a keep-alive.
     lifetime_s: u16 = 60, "seconds", 1..=65_535, Start, "";
@@ -178,10 +203,13 @@ impl Config {
     pub(crate) fn core(&self, unix_seconds_at_start: u64) -> RelayConfig {
         RelayConfig {
             limits: self.limits(),
-            budget: Budget {
-                packets_per_second: self.packets_per_second,
-                bytes_per_second: self.bytes_per_second,
-                burst_ms: self.burst_ms,
+            budget: self.budget(self.packets_per_second, self.bytes_per_second),
+            destination: self
+                .budget(self.destination_packets_per_second, self.destination_bytes_per_second),
+            total: self.total(),
+            handshakes: HandshakeRates {
+                sender: saved_up(self.handshakes_per_second, 10),
+                destination: saved_up(self.destination_handshakes_per_second, 4),
             },
             lifetime: Duration::from_secs(u64::from(self.lifetime_s)),
             keep_alive: Duration::from_secs(u64::from(self.keep_alive_s)),
@@ -190,6 +218,21 @@ impl Config {
             ..RelayConfig::default()
         }
     }
+
+    const fn budget(&self, packets_per_second: u32, bytes_per_second: u32) -> Budget {
+        Budget { packets_per_second, bytes_per_second, burst_ms: self.burst_ms }
+    }
+
+    fn total(&self) -> Option<Budget> {
+        let [packets, bytes] = [self.total_packets_per_second, self.total_bytes_per_second]
+            .map(|rate| if rate == 0 { u32::MAX } else { rate });
+        (packets.min(bytes) < u32::MAX).then(|| self.budget(packets, bytes))
+    }
+}
+
+/// A rate of which this many seconds' worth may come at once.
+const fn saved_up(per_second: u32, seconds: u32) -> Rate {
+    Rate { per_second, burst: per_second.saturating_mul(seconds) }
 }
 
 impl From<RelayConfigError> for ConfigError {
@@ -198,6 +241,7 @@ impl From<RelayConfigError> for ConfigError {
             RelayConfigError::Sessions => "sessions",
             RelayConfigError::Pending => "pending",
             RelayConfigError::Budget => "burst_ms",
+            RelayConfigError::Handshakes => "handshakes_per_second",
             RelayConfigError::Lifetime => "keep_alive_s",
             RelayConfigError::Memory | _ => "",
         };
@@ -230,6 +274,7 @@ mod tests {
             RelayConfigError::Sessions,
             RelayConfigError::Pending,
             RelayConfigError::Budget,
+            RelayConfigError::Handshakes,
             RelayConfigError::Lifetime,
         ] {
             let key = ConfigError::from(error).key().to_owned();

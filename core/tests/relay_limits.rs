@@ -1,0 +1,195 @@
+//! What the relay's limits promise: each bites within 10 % of what it says, and only on who exceeds
+//! it. In virtual time.
+#![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
+
+mod relay_support;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use relay_support::{Client, Outcome, World, small};
+use waylane_core::relay::{Budget, HandshakeRates, Rate, RelayConfig};
+
+#[test]
+fn a_sender_over_its_packets_is_dropped_and_only_it() {
+    let budget = Budget { packets_per_second: 1000, bytes_per_second: 1_000_000, burst_ms: 100 };
+    let mut world = World::new(RelayConfig { budget, ..small() });
+    let [a, b] = clients(&mut world);
+    let (fast, slow) = (flow(&a, &b, DATA, 60), flow(&b, &a, DATA, 60));
+    let passed = run(&mut world, &[(fast, 4000), (slow, 900)]);
+    assert_within(passed[0], 1000 * SECONDS + 100);
+    assert_eq!(passed[1], 900 * SECONDS, "who keeps to its rate loses nothing");
+    assert_eq!(world.counters.over_budget, (4000 * SECONDS - passed[0]));
+}
+
+#[test]
+fn a_sender_over_its_bytes_is_dropped_and_only_it() {
+    let budget = Budget { packets_per_second: 10_000, bytes_per_second: 300_000, burst_ms: 100 };
+    let mut world = World::new(RelayConfig { budget, ..small() });
+    let [a, b] = clients(&mut world);
+    let (fast, slow) = (flow(&a, &b, DATA, 1200), flow(&b, &a, DATA, 60));
+    let passed = run(&mut world, &[(fast, 1000), (slow, 1000)]);
+    assert_within(passed[0] * 1200, 300_000 * SECONDS + 30_000);
+    assert_eq!(passed[1], 1000 * SECONDS);
+    assert_eq!(world.counters.over_budget, (1000 * SECONDS - passed[0]));
+}
+
+#[test]
+fn what_all_send_to_one_destination_is_limited_and_nobody_elses() {
+    let destination =
+        Budget { packets_per_second: 2000, bytes_per_second: 10_000_000, burst_ms: 100 };
+    let mut world = World::new(RelayConfig { destination, ..small() });
+    let [a, b, victim, other] = clients(&mut world);
+    let flows = [
+        (flow(&a, &victim, DATA, 60), 3000),
+        (flow(&b, &victim, DATA, 60), 3000),
+        // Of a sender over the victim's limit, and to the victim's own peers: untouched.
+        (flow(&a, &other, DATA, 60), 1000),
+        (flow(&victim, &b, DATA, 60), 1000),
+    ];
+    let passed = run(&mut world, &flows);
+    assert_within(passed[0] + passed[1], 2000 * SECONDS + 200);
+    assert_eq!(passed[2..], [1000 * SECONDS; 2]);
+    assert_eq!(world.counters.destination_over_budget, 6000 * SECONDS - passed[0] - passed[1]);
+    assert_eq!(world.counters.over_budget, 0);
+}
+
+#[test]
+fn a_destinations_bytes_are_limited_too() {
+    let destination =
+        Budget { packets_per_second: 100_000, bytes_per_second: 1_000_000, burst_ms: 100 };
+    let mut world = World::new(RelayConfig { destination, ..small() });
+    let [a, b, victim] = clients(&mut world);
+    let flows = [(flow(&a, &victim, DATA, 1200), 700), (flow(&b, &victim, DATA, 400), 700)];
+    let passed = run(&mut world, &flows);
+    assert_within(passed[0] * 1200 + passed[1] * 400, 1_000_000 * SECONDS + 100_000);
+}
+
+#[test]
+fn handshake_datagrams_are_limited_by_sender() {
+    let mut world = World::new(small());
+    let [a, b, c] = clients(&mut world);
+    for kind in [0x40, 0x41, 0x42] {
+        // All that was saved up is spent first, so that what is measured is the rate.
+        while world.send(a.address, &flow(&a, &b, kind, 200).1) != Outcome::Nothing {}
+        let before = world.counters;
+        let flows = [
+            (flow(&a, &b, kind, 200), 100),
+            (flow(&c, &b, kind, 200), 9),
+            (flow(&a, &b, DATA, 200), 500),
+        ];
+        let passed = run(&mut world, &flows);
+        assert_within(passed[0], 10 * SECONDS);
+        assert_eq!(passed[1..], [9 * SECONDS, 500 * SECONDS], "nobody else, nothing else");
+        let dropped = world.counters.handshakes_over_budget - before.handshakes_over_budget;
+        assert_eq!(dropped, 100 * SECONDS - passed[0]);
+        assert_eq!(world.counters.over_budget, 0);
+    }
+}
+
+#[test]
+fn handshake_datagrams_are_limited_by_destination() {
+    let sender = Rate { per_second: 1000, burst: 1000 };
+    let handshakes = HandshakeRates { sender, ..HandshakeRates::default() };
+    let mut world = World::new(RelayConfig { handshakes, ..small() });
+    let [a, b, victim, other] = clients(&mut world);
+    while world.send(a.address, &flow(&a, &victim, 0x40, 200).1) != Outcome::Nothing {}
+    let before = world.counters.destination_handshakes_over_budget;
+    let flows = [
+        (flow(&a, &victim, 0x40, 200), 200),
+        (flow(&b, &victim, 0x41, 200), 200),
+        (flow(&a, &other, 0x40, 200), 40),
+        (flow(&a, &victim, DATA, 200), 500),
+    ];
+    let passed = run(&mut world, &flows);
+    assert_within(passed[0] + passed[1], 50 * SECONDS);
+    assert_eq!(passed[2..], [40 * SECONDS, 500 * SECONDS]);
+    let dropped = world.counters.destination_handshakes_over_budget - before;
+    assert_eq!(dropped, 400 * SECONDS - passed[0] - passed[1]);
+}
+
+#[test]
+fn many_may_join_a_host_at_once() {
+    let mut world = World::new(small());
+    let [host, player] = clients(&mut world);
+    for _ in 0..64 {
+        let first = flow(&player, &host, 0x40, 200);
+        // As if from 64: what each of them sends is counted apart.
+        world.now += Duration::from_millis(100);
+        assert_ne!(world.send(first.0, &first.1), Outcome::Nothing);
+    }
+    for _ in 0..64 {
+        let (from, answer) = flow(&host, &player, 0x42, 200);
+        assert_ne!(world.send(from, &answer), Outcome::Nothing);
+    }
+}
+
+#[test]
+fn the_relay_forwards_no_more_than_it_may() {
+    let total = Budget { packets_per_second: 1000, bytes_per_second: 1_000_000, burst_ms: 50 };
+    let mut world = World::new(RelayConfig { total: Some(total), ..small() });
+    let [a, b] = clients(&mut world);
+    let flows = [(flow(&a, &b, DATA, 60), 2000), (flow(&b, &a, DATA, 60), 2000)];
+    let passed = run(&mut world, &flows);
+    assert_within(passed.iter().sum(), 1000 * SECONDS + 50);
+    assert_eq!(world.counters.total_over_budget, 4000 * SECONDS - passed.iter().sum::<u64>());
+    let passed = run(&mut world, &[(flow(&a, &b, DATA, 1400), 900)]);
+    assert_within(passed[0] * 1400, 1_000_000 * SECONDS);
+}
+
+#[test]
+fn who_was_silent_for_however_long_may_send_at_once() {
+    let mut world = World::new(small());
+    let [mut a, mut b] = clients(&mut world);
+    // The buckets' clock goes round every 268.4 s.
+    for silence in [10, 30, 133, 135].into_iter().chain(250..275).chain(530..540) {
+        for (kind, asked, all) in [(0x40, 200, 100), (DATA, 3000, 2300)] {
+            let (from, datagram) = flow(&a, &b, kind, 60);
+            let sent = (0..asked).filter(|_| world.send(from, &datagram) != Outcome::Nothing);
+            assert!(sent.count() >= all, "{kind:#x} before {silence} s");
+        }
+        for second in 0..silence {
+            world.now += Duration::from_secs(1);
+            if second % 15 == 0 {
+                assert!(a.keeps_alive(&mut world) && b.keeps_alive(&mut world));
+            }
+        }
+    }
+}
+
+/// Sends each flow's datagram so many times a second for [`SECONDS`], evenly, in turns of 1/10,000
+/// of a second; returns how many of each were forwarded.
+fn run(world: &mut World, flows: &[((SocketAddr, Vec<u8>), u64)]) -> Vec<u64> {
+    let mut passed = vec![0; flows.len()];
+    for turn in 0..TURNS * SECONDS {
+        for (((from, datagram), rate), passed) in flows.iter().zip(&mut passed) {
+            let due = |turn: u64| turn * rate / TURNS;
+            for _ in due(turn)..due(turn + 1) {
+                let outcome = world.send(*from, datagram);
+                *passed += u64::from(matches!(outcome, Outcome::Forwarded(_)));
+            }
+        }
+        world.now += Duration::from_micros(1_000_000 / TURNS);
+    }
+    passed
+}
+
+fn flow(from: &Client, to: &Client, kind: u8, len: usize) -> (SocketAddr, Vec<u8>) {
+    let mut datagram = vec![kind; len];
+    datagram[1..8].copy_from_slice(&to.session.to_bytes());
+    (from.address, datagram)
+}
+
+fn clients<const N: usize>(world: &mut World) -> [Client; N] {
+    core::array::from_fn(|n| Client::bound(n as u8 + 1, world))
+}
+
+#[track_caller]
+fn assert_within(measured: u64, expected: u64) {
+    let tenth = expected / 10;
+    assert!(measured.abs_diff(expected) <= tenth, "{measured} instead of {expected}");
+}
+
+const DATA: u8 = 0x80;
+const SECONDS: u64 = 10;
+const TURNS: u64 = 10_000;
