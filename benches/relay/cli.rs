@@ -43,7 +43,16 @@ fn measure(net: &Net, part: &str, rounds: Option<usize>) -> Result<(), String> {
         "overload" => overload::compare(net, some),
         "latency" => latency::compare(net, some),
         "workers" => drained::compare(net, some),
-        _ => memory::compare(net),
+        "memory" => memory::compare(net),
+        #[cfg(feature = "ebpf")]
+        _ => crate::whole::compare(net, some),
+        #[cfg(not(feature = "ebpf"))]
+        _ => {
+            println!(
+                "\nwithout the feature ebpf (which needs clang) the whole cost is not measured"
+            );
+            Ok(())
+        }
     }
 }
 
@@ -56,9 +65,15 @@ fn perform(role: &str, load: Load) -> io::Result<()> {
         ["drain", mode, workers] => {
             drained::run(mode, workers.parse().map_err(io::Error::other)?, load)
         }
+        #[cfg(feature = "ebpf")]
+        ["whole", mode, interface] => crate::whole::relay(mode, interface, load),
+        #[cfg(feature = "ebpf")]
+        ["frames", interface] => crate::whole::source(interface, load),
+        #[cfg(feature = "ebpf")]
+        ["sink", interface] => crate::whole::sink(interface),
         _ => relays::run(role, load),
     }
 }
 
-const PARTS: [&str; 5] = ["costs", "overload", "latency", "workers", "memory"];
+const PARTS: [&str; 6] = ["costs", "overload", "latency", "workers", "memory", "whole"];
 const ROUNDS: usize = 3;

@@ -74,7 +74,7 @@ fn modes(load: Load) -> &'static [&'static str] {
 
 /// One window of a forwarder of ours, or the naive one, under this load.
 pub(crate) fn measure(net: &Net, mode: &str, load: Load) -> Result<Tally, String> {
-    let before = net.sunk()?;
+    let (_, before) = net.sunk()?;
     let mut relay = net.relay(&[], mode, load)?;
     let mut source = net.world(&[], "source", load)?;
     let mut told = String::new();
@@ -86,7 +86,7 @@ pub(crate) fn measure(net: &Net, mode: &str, load: Load) -> Result<Tally, String
     drop(read);
     drop(ended);
     let tally: Tally = told.parse().map_err(|why| format!("{mode}: {why}"))?;
-    let sunk = net.sunk()? - before;
+    let sunk = net.sunk()?.1 - before;
     if sunk < tally.bytes {
         return Err(format!("{mode} forwarded {} bytes, and {sunk} arrived", tally.bytes));
     }

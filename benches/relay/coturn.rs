@@ -49,9 +49,9 @@ fn during(net: &Net, load: Load, relay: u32) -> Result<Tally, String> {
         let mut input = source.stdin.take().ok_or("no input")?;
         input.write_all(b"go\n").map_err(|e| e.to_string())?;
         thread::park_timeout(WARM_UP);
-        let (before, ran, start) = (net.sunk()?, ran(relay)?, Instant::now());
+        let (before, ran, start) = (net.sunk()?.1, ran(relay)?, Instant::now());
         thread::park_timeout(WINDOW);
-        let (bytes, cpu, wall) = (net.sunk()? - before, self::ran(relay)? - ran, start.elapsed());
+        let (bytes, cpu, wall) = (net.sunk()?.1 - before, self::ran(relay)? - ran, start.elapsed());
         // One length, and IPv4's and UDP's headers.
         let len = 64 + 28;
         debug_assert!(!load.mixed, "it is counted by one length");

@@ -24,6 +24,8 @@ mod net;
 mod overload;
 #[cfg(target_os = "linux")]
 mod relays;
+#[cfg(all(target_os = "linux", feature = "ebpf"))]
+mod whole;
 
 fn main() -> std::process::ExitCode {
     #[cfg(target_os = "linux")]

@@ -89,13 +89,37 @@ impl Net {
         spawn(&self.relay, line)
     }
 
-    /// Bytes that have arrived in the world so far.
-    pub(crate) fn sunk(&self) -> Result<u64, String> {
+    /// Packets and bytes that have arrived in the world so far.
+    pub(crate) fn sunk(&self) -> Result<(u64, u64), String> {
         let mut nft = Command::new("ip");
         nft.args(["netns", "exec", &self.world, "nft", "list", "table", "netdev", "sink"]);
         let text = finish(nft)?;
-        let mut words = text.split_whitespace().skip_while(|word| *word != "bytes");
-        words.nth(1).and_then(|bytes| bytes.parse().ok()).ok_or(format!("nft says {text:?}"))
+        let after = |name: &str| {
+            let mut words = text.split_whitespace().skip_while(|word| *word != name);
+            words.nth(1).and_then(|number| number.parse().ok())
+        };
+        after("packets").zip(after("bytes")).ok_or(format!("nft says {text:?}"))
+    }
+
+    /// The names of the relay's end and of the world's.
+    #[cfg(feature = "ebpf")]
+    pub(crate) fn interfaces(&self) -> [&str; 2] {
+        [&self.relay, &self.world]
+    }
+
+    /// Has the relay's end served by a thread of the kernel on the relay's core, which counts as
+    /// much as a forwarder's, and tells its number. For as long as that end has a program.
+    #[cfg(feature = "ebpf")]
+    pub(crate) fn serve_relay(&self) -> Result<u32, String> {
+        let name = &self.relay;
+        let mut set = Command::new("ip");
+        set.args(["netns", "exec", name, "sh", "-c"]);
+        set.arg(format!("echo 1 > /sys/class/net/{name}/threaded"));
+        finish(set)?;
+        let thread = kernel_thread(&format!("napi/{name}"))?;
+        run(&format!("taskset -p -c 0 {thread}"))?;
+        run(&format!("renice -n -15 -p {thread}"))?;
+        Ok(thread)
     }
 
     fn nft(&self, line: &str) -> Result<(), String> {
@@ -132,9 +156,28 @@ fn spawn(namespace: &str, line: &[&str]) -> Result<Child, String> {
         .map_err(|e| format!("ip netns exec: {e}"))
 }
 
+/// The kernel's thread whose name begins so.
+#[cfg(feature = "ebpf")]
+pub(crate) fn kernel_thread(name: &str) -> Result<u32, String> {
+    let processes = std::fs::read_dir("/proc").map_err(|e| e.to_string())?;
+    let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_it = |number: &u32| {
+        let comm = std::fs::read_to_string(format!("/proc/{number}/comm"));
+        comm.is_ok_and(|comm| comm.starts_with(name))
+    };
+    let mut found = numbers.filter(is_it);
+    found.next().ok_or_else(|| format!("there is no thread {name}"))
+}
+
 /// Any two that differ; from the address, so that both sides know the other's.
+pub(crate) fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [.., last] = address.octets();
+    [2, 0, 0, 0, 0, last]
+}
+
 fn mac(address: &str) -> String {
-    format!("02:00:00:00:00:0{}", address.rsplit('.').next().unwrap_or("0"))
+    let bytes = hardware(address.parse().unwrap_or(Ipv4Addr::UNSPECIFIED));
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn run(line: &str) -> Result<String, String> {
