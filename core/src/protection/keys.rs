@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::crypto::{Crypto, OpenError, Secret, Suite};
 use crate::id::PacketNumber;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// Packets sealed under one key before it is due for an update.
 pub const UPDATE_PACKETS: u64 = 1 << 22;
@@ -81,6 +81,12 @@ impl<C: Crypto> PacketKeys<C> {
         self.sealing.phase
     }
 
+    /// Whether packets of `phase` are opened with the current key: any other may begin a phase.
+    #[must_use]
+    pub fn opens_in(&self, phase: KeyPhase) -> bool {
+        self.opening.phase == phase
+    }
+
     /// Seals in place: `buffer` is the plaintext and room for the tag. A number is sealed once,
     /// and numbers only grow.
     ///
@@ -116,7 +122,7 @@ impl<C: Crypto> PacketKeys<C> {
     #[must_use]
     pub fn should_update(&self, now: Instant) -> bool {
         let due = self.sealing.sealed >= UPDATE_PACKETS
-            || now.since(self.sealing.since) >= UPDATE_INTERVAL;
+            || now.micros_since(self.sealing.since) >= micros(UPDATE_INTERVAL);
         due && self.may_update(now)
     }
 
@@ -291,7 +297,7 @@ impl<C: Crypto> Opening<C> {
         buffer: &mut [u8],
     ) -> Result<Opened, OpenError> {
         let Packet { phase, number, ad } = *packet;
-        if !self.keeps_previous(times.now) && matches!(self.other, Other::Previous { .. }) {
+        if matches!(self.other, Other::Previous { .. }) && !self.keeps_previous(times.now) {
             self.other = Other::None;
         }
         if phase == self.phase {

@@ -8,7 +8,7 @@ use crate::time::{Instant, micros};
 ///
 /// Bursts are of two packets or what a millisecond carries. A caller that comes later than it was
 /// asked to (an application that calls only once a frame) finds the credit of the time since, up to
-/// [`LATENESS_MAX`], and when it begins anew after a pause, as much as it has lately been late.
+/// [`LATENESS_MAX_US`], and when it begins anew after a pause, as much as it has lately been late.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pacer {
     /// In bytes × [`SCALE`]; negative after data that did not wait.
@@ -33,7 +33,7 @@ impl Pacer {
             return Ok(());
         }
         // A millisecond's worth at a time, so that fast paths are not woken for each packet.
-        let quantum = carried(rate, QUANTUM).max(scaled(bytes));
+        let quantum = carried(rate, QUANTUM_US).max(scaled(bytes));
         let missing = quantum.saturating_sub(self.credit).unsigned_abs();
         let wait = Duration::from_micros(missing.div_ceil(rate.max(1))).min(LONGEST_WAIT);
         Err(now + wait)
@@ -41,7 +41,7 @@ impl Pacer {
 
     /// The caller came so much later than it was asked to.
     pub(super) fn on_late(&mut self, late: Duration) {
-        let late = micros(late.min(LATENESS_MAX)) as u32;
+        let late = micros(late).min(LATENESS_MAX_US) as u32;
         self.lateness = late.max(self.lateness - self.lateness / 8);
     }
 
@@ -56,22 +56,21 @@ impl Pacer {
     }
 
     fn fill(&mut self, now: Instant, rate: u64, bytes: u64) {
-        let passed = now.since(self.filled_at);
+        let passed = now.micros_since(self.filled_at);
         self.filled_at = now;
-        let lateness = Duration::from_micros(u64::from(self.lateness));
-        let allowance = (QUANTUM + lateness).min(LATENESS_MAX);
+        let allowance = (QUANTUM_US + u64::from(self.lateness)).min(LATENESS_MAX_US);
         let most = carried(rate, allowance).max(scaled(2 * bytes));
         let earned = self.credit.saturating_add(carried(rate, passed));
-        if passed > Duration::ZERO {
-            self.cut = allowance == LATENESS_MAX && earned > most;
+        if passed > 0 {
+            self.cut = allowance == LATENESS_MAX_US && earned > most;
         }
         self.credit = earned.min(most);
     }
 }
 
-/// What `rate` bytes per second come to in this time, in units of the credit.
-fn carried(rate: u64, time: Duration) -> i64 {
-    i64::try_from(rate.saturating_mul(micros(time))).unwrap_or(i64::MAX)
+/// What `rate` bytes per second come to in so many microseconds, in units of the credit.
+fn carried(rate: u64, micros: u64) -> i64 {
+    i64::try_from(rate.saturating_mul(micros)).unwrap_or(i64::MAX)
 }
 
 /// `value` in units of the credit: byte × µs per second, so that nothing is lost by rounding.
@@ -80,10 +79,10 @@ const fn scaled(value: u64) -> i64 {
 }
 
 const SCALE: i64 = 1_000_000;
-const QUANTUM: Duration = Duration::from_millis(1);
+const QUANTUM_US: u64 = 1_000;
 
 /// Credit of a longer time is lost: twice a frame at 60 Hz.
-const LATENESS_MAX: Duration = Duration::from_millis(33);
+const LATENESS_MAX_US: u64 = 33_000;
 
 /// What did not wait is made up for, up to this many bytes.
 const DEBT_MAX: u64 = 16 * 1024;

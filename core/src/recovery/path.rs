@@ -116,8 +116,7 @@ impl PathRecovery {
     /// `packet` with what the path adds to it; it counts once [`count_sent`](Self::count_sent) is told.
     pub(super) fn stamp(&self, packet: SentPacket) -> SentPacket {
         let idle = self.outstanding == 0;
-        let since =
-            |earlier| short(if idle { Duration::ZERO } else { packet.sent_at.since(earlier) });
+        let since = |earlier| short(if idle { 0 } else { packet.sent_at.micros_since(earlier) });
         SentPacket {
             sequence: self.next_sequence,
             delivered: wrapped(self.delivered),
@@ -278,9 +277,10 @@ impl PathRecovery {
         if self.outstanding == 0 || self.loss_time != Instant::FAR {
             return None;
         }
-        let once = self.rtt.pto(if self.patient { PATIENT_ACK_DELAY } else { MAX_ACK_DELAY });
+        let delay = if self.patient { PATIENT_ACK_DELAY } else { MAX_ACK_DELAY };
+        let once = self.rtt.pto_us(micros(delay));
         let backed_off = once.saturating_mul(1 << self.pto_count.min(MAX_BACKOFF));
-        Some(self.timer_from + backed_off.min(once.max(PTO_MAX)))
+        Some(self.timer_from.plus_micros(backed_off.min(once.max(micros(PTO_MAX)))))
     }
 
     /// The probe time-out came: how many probes should leave now.
@@ -352,8 +352,8 @@ impl LossTally {
 /// What leaves at one moment whoever calls, in bytes.
 const ORDINARY_BURST: u64 = 2400;
 
-fn short(duration: Duration) -> u32 {
-    u32::try_from(micros(duration)).unwrap_or(u32::MAX)
+fn short(micros: u64) -> u32 {
+    u32::try_from(micros).unwrap_or(u32::MAX)
 }
 
 fn wrapped(bytes: u64) -> u32 {

@@ -137,18 +137,19 @@ impl Received {
     /// wait, several packets did, or the next packet may leave too late.
     #[must_use]
     pub fn rides(&self, now: Instant) -> bool {
-        let gap = Duration::from_micros(u64::from(self.sent_gap_us));
-        let next = now + now.since(self.sent_at).max(gap);
+        let gap = now.micros_since(self.sent_at).max(u64::from(self.sent_gap_us));
         self.again
             || self.unacknowledged > 0
-                && (self.soon || self.unacknowledged >= RIDE_PACKETS || next >= self.deadline)
+                && (self.soon
+                    || self.unacknowledged >= RIDE_PACKETS
+                    || now.plus_micros(gap) >= self.deadline)
     }
 
     /// A packet leaves this side.
     pub fn on_packet_sent(&mut self, now: Instant) {
-        let gap = now.since(self.sent_at);
-        if gap > Duration::ZERO {
-            self.sent_gap_us = micros(gap.min(PATIENT_ACK_DELAY)) as u32;
+        let gap = now.micros_since(self.sent_at);
+        if gap > 0 {
+            self.sent_gap_us = gap.min(micros(PATIENT_ACK_DELAY)) as u32;
             self.sent_at = now;
         }
     }
@@ -233,7 +234,13 @@ impl Received {
         if number < self.floor {
             return;
         }
-        // Searched from the newest, where nearly every packet belongs.
+        if let Some(newest) = self.ranges.last_mut()
+            && follows(newest.high, number)
+        {
+            newest.high = number;
+            return;
+        }
+        // Searched from the newest, where most others belong.
         let below = self.ranges.iter().rposition(|range| range.low <= number);
         let at = below.map_or(0, |index| index + 1);
         let joins_next = self.ranges.get(at).is_some_and(|next| follows(number, next.low));

@@ -130,9 +130,14 @@ impl Rtt {
     /// peer's promised `max_ack_delay` or what its frame loop lately made of it.
     #[must_use]
     pub fn pto(&self, max_ack_delay: Duration) -> Duration {
+        Duration::from_micros(self.pto_us(micros(max_ack_delay)))
+    }
+
+    /// The same in microseconds.
+    pub(super) fn pto_us(&self, max_ack_delay_us: u64) -> u64 {
         let variation = self.variation_us.saturating_mul(4).max(micros(GRANULARITY));
-        let ends = self.end_delay_us.max(micros(max_ack_delay));
-        Duration::from_micros(self.smoothed_us.saturating_add(variation).saturating_add(ends))
+        let ends = self.end_delay_us.max(max_ack_delay_us);
+        self.smoothed_us.saturating_add(variation).saturating_add(ends)
     }
 
     /// How much later than a later packet's a packet's sending may lie back before it counts as
