@@ -18,6 +18,10 @@ impl Block {
     pub const fn new() -> Self {
         Self { next: NONE, data: [0; BLOCK_DATA] }
     }
+
+    pub(super) const fn data(&self) -> &[u8; BLOCK_DATA] {
+        &self.data
+    }
 }
 
 impl Default for Block {
@@ -170,9 +174,10 @@ impl Chain {
             || self.append_slowly(pool, offset, head, bytes)
     }
 
-    /// As [`Chain::append_bytes`] if all of it fits into the last block, as mostly it does.
+    /// As [`Chain::append_bytes`] if all of it fits into the last block, as mostly it does; `false`
+    /// if not.
     #[inline]
-    fn append_to_last(
+    pub(super) fn append_to_last(
         &self,
         pool: &mut Pool<'_, Block>,
         offset: u64,

@@ -55,7 +55,9 @@ impl Channels {
     /// As [`Channels::poll_event`], but does not yet lend a message's bytes.
     pub(crate) fn take_event(&mut self, pools: &mut Pools<'_>) -> Option<TakenEvent> {
         self.settle(pools);
-        self.find_room(pools);
+        if !self.waiting.is_empty() {
+            self.find_room(pools);
+        }
         let slot = self.ready.first()?;
         let state = &mut pools.slots[u32::from(slot)];
         let channel = state.channel;

@@ -75,6 +75,23 @@ impl Channels {
     /// Queues a whole unreliable message; `false` if there is no memory.
     pub(super) fn receive_whole(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) -> bool {
         let receive = &mut pools.slots[u32::from(slot)].receive;
+        let header = (data.len() as u32).to_le_bytes();
+        // What fits into the last block needs no other, and its header lies within that.
+        let start = receive.contiguous;
+        if receive.chain.append_to_last(&mut pools.receive, start, &header, data) {
+            receive.contiguous = start + (HEADER + data.len()) as u64;
+        } else if !self.receive_into_blocks(pools, slot, data) {
+            return false;
+        }
+        pools.slots[u32::from(slot)].receive.whole += 1;
+        self.ready.push(&mut pools.slots, slot);
+        true
+    }
+
+    /// Appends a whole unreliable message that needs further blocks; `false` if there are none.
+    #[inline(never)]
+    fn receive_into_blocks(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) -> bool {
+        let receive = &mut pools.slots[u32::from(slot)].receive;
         let start = header_place(receive.contiguous);
         let end = start + (HEADER + data.len()) as u64;
         let blocks = receive.chain.blocks_missing(end) as u32;
@@ -87,8 +104,6 @@ impl Channels {
         let appended = receive.chain.append_bytes(&mut pools.receive, start, &header, data);
         assert!(appended, "each block on an account exists");
         receive.contiguous = end;
-        receive.whole += 1;
-        self.ready.push(&mut pools.slots, slot);
         true
     }
 
@@ -131,8 +146,15 @@ impl Channels {
     /// The next whole message: its first block, where in it, and its length. It stays until
     /// [`Channels::settle`].
     pub(super) fn lend(&mut self, pools: &mut Pools<'_>, slot: u16) -> (u32, usize, usize) {
+        self.lent = slot;
         let state = &mut pools.slots[u32::from(slot)];
         let receive = &mut state.receive;
+        receive.whole -= 1;
+        if !state.reliability.is_reliable()
+            && let Some((block, at, len)) = receive.queued_in_block(&pools.receive)
+        {
+            return (block, at, len);
+        }
         let (start, len) = match state.reliability {
             Reliability::Reliable => receive.stream_message(&pools.receive),
             Reliability::ReliableUnordered => {
@@ -148,8 +170,6 @@ impl Channels {
             }
         };
         receive.lent_end = start + len;
-        receive.whole -= 1;
-        self.lent = slot;
         // An empty message may begin where no block is yet.
         let (block, at) = if len == 0 {
             (0, 0)
@@ -170,6 +190,25 @@ impl Channels {
         let state = &mut pools.slots[u32::from(slot)];
         let receive = &mut state.receive;
         receive.consumed = receive.lent_end;
+        if state.reliability.is_reliable() {
+            self.settle_reliable(pools, slot);
+            return;
+        }
+        let freed = if receive.whole == 0 {
+            receive.consumed = 0;
+            receive.contiguous = 0;
+            receive.chain.restart(&mut pools.receive, 0)
+        } else {
+            receive.chain.release_to(&mut pools.receive, receive.consumed)
+        };
+        if freed > 0 {
+            self.accounts.receive.release(&mut pools.shares.receive, freed);
+        }
+    }
+
+    fn settle_reliable(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        let state = &mut pools.slots[u32::from(slot)];
+        let receive = &mut state.receive;
         if state.reliability == Reliability::ReliableUnordered {
             receive.settle_unordered(&mut Stores {
                 blocks: &pools.receive,
@@ -186,23 +225,10 @@ impl Channels {
         }
         let state = &mut pools.slots[u32::from(slot)];
         let receive = &mut state.receive;
-        if state.reliability.is_reliable() {
-            receive.chain.release_to(&mut pools.receive, receive.consumed);
-            if state.state == State::Open {
-                self.widen_busy_window(pools, slot);
-                self.update_credit(pools, slot);
-            }
-        } else {
-            let freed = if receive.whole == 0 {
-                receive.consumed = 0;
-                receive.contiguous = 0;
-                receive.chain.restart(&mut pools.receive, 0)
-            } else {
-                receive.chain.release_to(&mut pools.receive, receive.consumed)
-            };
-            if freed > 0 {
-                self.accounts.receive.release(&mut pools.shares.receive, freed);
-            }
+        receive.chain.release_to(&mut pools.receive, receive.consumed);
+        if state.state == State::Open {
+            self.widen_busy_window(pools, slot);
+            self.update_credit(pools, slot);
         }
     }
 
@@ -400,6 +426,19 @@ impl ReceiveHalf {
     fn stream_message(&mut self, pool: &Pool<'_, Block>) -> (u64, u64) {
         let message = self.prefix_at(pool, self.consumed).ok().flatten();
         message.unwrap_or((self.consumed, 0))
+    }
+
+    /// As [`ReceiveHalf::queued_message`], if header and message lie in the block where the last
+    /// message ended, as mostly they do: that block, where in it, and the message's length.
+    fn queued_in_block(&mut self, pool: &Pool<'_, Block>) -> Option<(u32, usize, usize)> {
+        let (block, at) = self.chain.seek(pool, self.consumed);
+        let (header, rest) = pool[block].data().get(at..)?.split_first_chunk::<HEADER>()?;
+        let len = u32::from_le_bytes(*header) as usize;
+        if len == 0 || len > rest.len() {
+            return None;
+        }
+        self.lent_end = self.consumed + (HEADER + len) as u64;
+        Some((block, at + HEADER, len))
     }
 
     /// The next message of the queue of unreliable ones, which is not empty.

@@ -132,7 +132,12 @@ impl Channels {
         }
     }
 
-    fn handle_unreliable(
+    /// Takes an unreliable message, or a fragment of one.
+    ///
+    /// # Errors
+    /// [`ProtocolViolation`]: the connection cannot go on.
+    #[inline]
+    pub fn handle_unreliable(
         &mut self,
         pools: &mut Pools<'_>,
         message: &UnreliableMessage<'_>,
@@ -167,6 +172,7 @@ impl Channels {
 
     /// The slot that takes the data of this channel and incarnation; `None` if it is to be dropped.
     /// Such data counts as the other side's open.
+    #[inline]
     fn data_slot(
         &mut self,
         pools: &mut Pools<'_>,
@@ -174,7 +180,27 @@ impl Channels {
         incarnation_low: u8,
         reliability: Reliability,
     ) -> Option<u16> {
-        if incarnation_low != self.incarnation(channel).low_bits() {
+        let current = incarnation_low == self.incarnation(channel).low_bits();
+        if current && let Some(slot) = self.slot_of(channel) {
+            let state = &pools.slots[u32::from(slot)];
+            let open = state.state == State::Open && state.reliability == reliability;
+            if open && state.agreed() {
+                return Some(slot);
+            }
+        }
+        self.data_slot_to_be(pools, channel, current, reliability)
+    }
+
+    /// As [`Channels::data_slot`], where the channel is not simply open on both sides.
+    #[inline(never)]
+    fn data_slot_to_be(
+        &mut self,
+        pools: &mut Pools<'_>,
+        channel: ChannelId,
+        current: bool,
+        reliability: Reliability,
+    ) -> Option<u16> {
+        if !current {
             self.counters.stale += 1;
             return None;
         }

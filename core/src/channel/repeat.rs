@@ -131,6 +131,12 @@ impl Repeats {
 }
 
 impl Channels {
+    /// Whether any small reliable message may have to leave again.
+    #[must_use]
+    pub fn owes_repeats(&self) -> bool {
+        !self.repeats.list.is_empty()
+    }
+
     /// When the acknowledgement of a small reliable message is overdue, if it should take no longer
     /// than `wait`.
     #[must_use]

@@ -10,7 +10,6 @@ use crate::id::ChannelId;
 use crate::pool::{Metered, NONE, Pool};
 use crate::time::Instant;
 use crate::wire::Writer;
-use crate::wire::cursor::varint_len;
 
 impl Channels {
     /// Queues a message, whole or not at all; it leaves after the next [`Channels::flush`], and not
@@ -27,13 +26,14 @@ impl Channels {
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
         let slot = self.slot_of(channel).ok_or(SendError::NotOpen)?;
-        let state = &pools.slots[u32::from(slot)];
-        let max = if state.reliability.is_reliable() {
+        let state = &mut pools.slots[u32::from(slot)];
+        let reliable = state.reliability.is_reliable();
+        let max = if reliable {
             pools.limits.message_reliable_max.min(self.peer_reliable_max)
         } else {
             pools.limits.message_unreliable_max.min(self.peer_unreliable_max)
         };
-        if deadline.is_some() && state.reliability.is_reliable() {
+        if deadline.is_some() && reliable {
             return Err(SendError::CannotExpire);
         }
         if data.len() > max as usize {
@@ -54,18 +54,45 @@ impl Channels {
                 return Err(SendError::Full { room: 0 });
             }
         }
-        if !self.has_slack(pools, slot, data.len()) {
-            let mut room = self.room(pools, slot);
-            if data.len() > room && self.drop_expired(pools, slot, now) {
-                room = self.room(pools, slot);
-            }
-            if data.len() > room {
-                self.wait_for_room(pools, slot, data.len());
-                return Err(SendError::Full { room: room.min(max as usize) });
-            }
+        let head = Head::new(reliable, data.len(), now, deadline);
+        let send = &mut state.send;
+        // What fits into the last block needs no other.
+        let appended = if reliable {
+            send.chain.append_to_last(&mut pools.send, send.end, head.bytes(), data)
+        } else {
+            send.chain.append_to_last(&mut pools.send, send.end, &head.bytes, data)
+        };
+        if appended {
+            send.on_queued(pools.nodes.items(), head.bytes().len() + data.len(), now);
+        } else {
+            self.make_room(pools, slot, data.len(), now, max as usize)?;
+            self.enqueue(pools, slot, &head, data, now);
         }
-        self.enqueue(pools, slot, data, now, deadline);
         self.queued.push(&mut pools.slots, slot);
+        Ok(())
+    }
+
+    /// Finds out whether there is room for a message of `len` bytes, now that what has expired need
+    /// not be kept.
+    fn make_room(
+        &mut self,
+        pools: &mut Pools<'_>,
+        slot: u16,
+        len: usize,
+        now: Instant,
+        max: usize,
+    ) -> Result<(), SendError> {
+        if self.has_slack(pools, slot, len) {
+            return Ok(());
+        }
+        let mut room = self.room(pools, slot);
+        if len > room && self.drop_expired(pools, slot, now) {
+            room = self.room(pools, slot);
+        }
+        if len > room {
+            self.wait_for_room(pools, slot, len);
+            return Err(SendError::Full { room: room.min(max) });
+        }
         Ok(())
     }
 
@@ -73,9 +100,13 @@ impl Channels {
     pub fn flush(&mut self, pools: &mut Pools<'_>) {
         while let Some(slot) = self.queued.first() {
             self.queued.remove(&mut pools.slots, slot);
-            let send = &mut pools.slots[u32::from(slot)].send;
-            send.flushed = send.end;
-            self.relist(pools, slot);
+            let state = &mut pools.slots[u32::from(slot)];
+            state.send.flushed = state.send.end;
+            if state.has_data_to_send() {
+                let reliable = state.reliability.is_reliable();
+                let list = if reliable { &mut self.reliable } else { &mut self.unreliable };
+                list.push(&mut pools.slots, slot);
+            }
         }
     }
 
@@ -122,32 +153,18 @@ impl Channels {
         &mut self,
         pools: &mut Pools<'_>,
         slot: u16,
+        head: &Head,
         data: &[u8],
         now: Instant,
-        deadline: Option<Instant>,
     ) {
-        let state = &mut pools.slots[u32::from(slot)];
-        let reliable = state.reliability.is_reliable();
-        let prefix_len = if reliable { varint_len(data.len() as u64) } else { QueueHeader::LEN };
-        let send = &mut state.send;
-        let end = send.end + (prefix_len + data.len()) as u64;
-        let blocks = send.chain.blocks_missing(end) as u32;
+        let send = &mut pools.slots[u32::from(slot)].send;
+        let added = head.bytes().len() + data.len();
+        let blocks = send.chain.blocks_missing(send.end + added as u64) as u32;
         let paid = blocks == 0 || self.accounts.send.reserve(&mut pools.shares.send, blocks);
-        let appended = paid
-            && if reliable {
-                let mut prefix = [0; PREFIX_MAX as usize];
-                let mut writer = Writer::new(&mut prefix);
-                let fits = writer.varint(data.len() as u64);
-                assert!(fits.is_ok(), "the largest message was checked with the limits");
-                send.chain.append_bytes(&mut pools.send, send.end, writer.written(), data)
-            } else {
-                let header = QueueHeader::new(data.len(), now, deadline).to_bytes();
-                send.chain.append_bytes(&mut pools.send, send.end, &header, data)
-            };
+        let appended =
+            paid && send.chain.append_bytes(&mut pools.send, send.end, head.bytes(), data);
         assert!(appended, "there was room, and each block on an account exists");
-        let (old_end, released) = (send.end, send.released(pools.nodes.items()));
-        send.end = end;
-        send.ages.on_queued(released, old_end, end, now);
+        send.on_queued(pools.nodes.items(), added, now);
     }
 
     /// Drops what is at the front of an unreliable channel and has not left in time; answers
@@ -232,6 +249,13 @@ impl SendHalf {
         if self.ranges_head == NONE { self.sent } else { nodes[self.ranges_head as usize].start }
     }
 
+    /// `added` bytes of a message and what stands in front of it were appended.
+    fn on_queued(&mut self, nodes: &[Node], added: usize, now: Instant) {
+        let (old_end, released) = (self.end, self.released(nodes));
+        self.end = old_end + added as u64;
+        self.ages.on_queued(released, old_end, self.end, now);
+    }
+
     /// What is queued.
     pub(super) fn queue(&self, nodes: &[Node], now: Instant) -> ChannelQueue {
         let bytes = self.end - self.released(nodes);
@@ -279,6 +303,31 @@ impl SendHalf {
     }
 }
 
+/// What stands in front of a queued message: a reliable one's length, or an unreliable one's
+/// [`QueueHeader`].
+struct Head {
+    bytes: [u8; PREFIX_LEN_MAX],
+    len: usize,
+}
+
+impl Head {
+    fn new(reliable: bool, len: usize, now: Instant, deadline: Option<Instant>) -> Self {
+        if !reliable {
+            let bytes = QueueHeader::new(len, now, deadline).to_bytes();
+            return Self { bytes, len: bytes.len() };
+        }
+        let mut bytes = [0; PREFIX_LEN_MAX];
+        let mut writer = Writer::new(&mut bytes);
+        let fits = writer.varint(len as u64);
+        assert!(fits.is_ok(), "the largest message was checked with the limits");
+        Self { len: writer.position(), bytes }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+}
+
 /// What stands in front of each queued unreliable message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct QueueHeader {
@@ -298,7 +347,10 @@ impl QueueHeader {
 
     /// That of the message at the front.
     pub(super) fn read(send: &mut SendHalf, pool: &Pool<'_, Block>) -> Self {
-        let [a, b, c, d, e, f, g, h] = send.chain.array(pool, send.sent);
+        Self::from_bytes(send.chain.array(pool, send.sent))
+    }
+
+    pub(super) fn from_bytes([a, b, c, d, e, f, g, h]: [u8; Self::LEN]) -> Self {
         let len = u32::from_le_bytes([a, b, c, d]);
         let expires = (len & EXPIRES != 0).then_some(u32::from_le_bytes([e, f, g, h]));
         Self { len: (len & !EXPIRES) as usize, expires }
@@ -372,8 +424,8 @@ pub(super) const fn fair_part(available: u32, held: u32) -> u32 {
 }
 
 /// The longest of what stands in front of a queued message.
-const PREFIX_LEN_MAX: usize =
-    if PREFIX_MAX as usize > QueueHeader::LEN { PREFIX_MAX as usize } else { QueueHeader::LEN };
+const PREFIX_LEN_MAX: usize = QueueHeader::LEN;
+const _: () = assert!(PREFIX_MAX as usize <= PREFIX_LEN_MAX);
 
 /// The bit of a queued length that says that the message expires.
 const EXPIRES: u32 = 1 << 31;

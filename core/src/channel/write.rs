@@ -63,12 +63,14 @@ pub struct Written {
 impl Channels {
     /// Whether there is something to write.
     #[must_use]
+    #[inline]
     pub fn wants_to_send(&self, scope: Scope) -> bool {
         !self.control.is_empty() || (matches!(scope, Scope::Everything) && self.has_data_to_send())
     }
 
     /// Whether there is application data to write.
     #[must_use]
+    #[inline]
     pub fn has_data_to_send(&self) -> bool {
         !self.unreliable.is_empty() || !self.reliable.is_empty() || self.repeats.want_a_packet()
     }
@@ -293,6 +295,9 @@ impl Channels {
                 state.class == class && state.passed != packet
             });
             let Some(slot) = next else { return Done::More };
+            if !self.unreliable.has_several() {
+                self.write_run(pools, slot, permit.now, writer);
+            }
             let front = QueueHeader::read(&mut pools.slots[u32::from(slot)].send, &pools.send);
             if front.is_expired(permit.now) {
                 self.drop_expired(pools, slot, permit.now);
@@ -334,6 +339,30 @@ impl Channels {
         let list =
             if state.reliability.is_reliable() { &mut self.reliable } else { &mut self.unreliable };
         list.rotate(&mut pools.slots, slot);
+    }
+
+    /// Writes messages of the only channel that has unreliable ones as long as nothing is to be
+    /// decided: each fits whole and with its length, lies in one block, and is not the last.
+    fn write_run(&self, pools: &mut Pools<'_>, slot: u16, now: Instant, writer: &mut Writer<'_>) {
+        let state = &mut pools.slots[u32::from(slot)];
+        let mut frame = message_frame(state, self.incarnations[usize::from(state.channel.0)]);
+        let send = &mut state.send;
+        if send.fragment_at > 0 || frame.sequence.is_some() {
+            return;
+        }
+        while send.sent < send.flushed {
+            let chunk = send.chain.chunk(&pools.send, send.sent);
+            let Some((header, rest)) = chunk.split_first_chunk() else { return };
+            let front = QueueHeader::from_bytes(*header);
+            let Some(data) = rest.get(..front.len) else { return };
+            let end = send.sent + (QueueHeader::LEN + front.len) as u64;
+            frame.data = data;
+            if end == send.flushed || front.is_expired(now) || frame.emit(writer, false).is_err() {
+                return;
+            }
+            send.sent = end;
+            state.announced = true;
+        }
     }
 
     /// Writes the next message of a channel, of `total` bytes, or the next part of it.
@@ -591,7 +620,7 @@ enum Done {
 }
 
 /// A frame for the message at the front of an unreliable channel, without its data.
-fn message_frame(state: &ChannelSlot, incarnation: Incarnation) -> UnreliableMessage<'static> {
+fn message_frame<'a>(state: &ChannelSlot, incarnation: Incarnation) -> UnreliableMessage<'a> {
     let sequenced = state.reliability == Reliability::UnreliableSequenced;
     UnreliableMessage {
         channel: state.channel,

@@ -82,6 +82,7 @@ impl<'a> UnreliableMessage<'a> {
     ///
     /// # Panics
     /// If `data_len` or a number in it is above [`VARINT_MAX`](crate::wire::cursor::VARINT_MAX).
+    #[inline]
     pub fn emit_head(
         &self,
         writer: &mut Writer<'_>,

@@ -77,8 +77,24 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`ParseError`].
+    #[inline]
     pub fn parse(reader: &mut Reader<'a>) -> Result<Self, ParseError> {
         let kind = reader.u8()?;
+        // Most frames are messages.
+        match kind {
+            message::UNRELIABLE..message::RELIABLE => {
+                UnreliableMessage::parse(kind, reader).map(Self::Unreliable)
+            }
+            message::UNORDERED..message::UNRELIABLE | message::RELIABLE.. => {
+                ReliableRange::parse(kind, reader).map(Self::Reliable)
+            }
+            ..message::UNORDERED => Self::parse_other(kind, reader),
+        }
+    }
+
+    /// The frame behind its first byte, if it carries no message.
+    #[inline(never)]
+    fn parse_other(kind: u8, reader: &mut Reader<'a>) -> Result<Self, ParseError> {
         Ok(match kind {
             PADDING => {
                 let padding = reader.rest();
@@ -110,12 +126,6 @@ impl<'a> Frame<'a> {
                 DisconnectReason::from_u8(reader.u8()?).ok_or(ParseError::BadValue)?,
             ),
             ack::FIRST_TYPE..=ack::LAST_TYPE => Self::Ack(Ack::parse(kind, reader)?),
-            message::UNRELIABLE..message::RELIABLE => {
-                Self::Unreliable(UnreliableMessage::parse(kind, reader)?)
-            }
-            message::UNORDERED..message::UNRELIABLE | message::RELIABLE.. => {
-                Self::Reliable(ReliableRange::parse(kind, reader)?)
-            }
             _ => return Err(ParseError::UnknownType),
         })
     }
