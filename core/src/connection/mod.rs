@@ -438,6 +438,11 @@ impl<C: Crypto> Peer<C> {
         self.timers.next()
     }
 
+    /// When the earliest timer fires.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.timers.earliest()
+    }
+
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_, C>) {
         while let Some((timer, due)) = self.timers.take_due(context.now) {

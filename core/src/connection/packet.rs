@@ -7,7 +7,7 @@ use super::handshake::{Told, place_of};
 use super::path::{PROVOKED_TRIES, RelayIndex};
 use super::timers::Timer;
 use super::{Context, Keep, Peer, Phase, RouteOwed, settle};
-use crate::channel::{Allowed, HEAVY_LOSS, Permit, Scope};
+use crate::channel::{Allowed, HEAVY_LOSS, Permit, ProtocolViolation, Scope};
 use crate::crypto::{Crypto, TAG_LEN};
 use crate::endpoint::{DisconnectReason, Refusal};
 use crate::id::{PacketNumber, RelayId, SessionId};
@@ -16,12 +16,13 @@ use crate::recovery::{
     AckMark, AckWanted, Arrival, EndDelay, FrameList, NewPacket, PathIndex, Room,
 };
 use crate::route::Route;
+use crate::time::micros;
+use crate::wire::Writer;
 use crate::wire::data::DataHeader;
 use crate::wire::frame::{
     Ack, AckDelay, DisconnectReason as WireReason, Frame, Frames, PathIntent, emit_ack,
 };
 use crate::wire::number::{Truncated, encode_len};
-use crate::wire::{ParseError, Writer};
 
 /// Bytes of the longest datagram that any path is taken to carry; what it carries beyond is found
 /// out (`mtu`).
@@ -41,7 +42,13 @@ impl<C: Crypto> Peer<C> {
         }
         let place = place_of(header.index);
         let len = bytes.len();
-        let keep = 3 * self.pto();
+        let phase = KeyPhase(header.key_phase);
+        let association = self.associations[place].as_ref();
+        // Only a packet that begins a phase asks for how long the old key stays.
+        let keep = match association {
+            Some(association) if association.keys.opens_in(phase) => Duration::ZERO,
+            _ => 3 * self.pto(),
+        };
         let association = self.associations[place]
             .as_mut()
             .filter(|association| association.local_index == header.index)
@@ -56,7 +63,7 @@ impl<C: Crypto> Peer<C> {
         }
         let (ad, sealed) = (header.associated_data(), header.sealed_offset());
         let sealed = bytes.get_mut(sealed..).ok_or(Refusal::Malformed)?;
-        let packet = Packet { phase: KeyPhase(header.key_phase), number, ad: &ad };
+        let packet = Packet { phase, number, ad: &ad };
         if let Err(rejected) = association.keys.open(context.now, keep, &packet, sealed) {
             if rejected == RejectedPacket::TooManyForgeries {
                 self.fail(context, WireReason::TooManyForgeries);
@@ -79,14 +86,22 @@ impl<C: Crypto> Peer<C> {
         let mut wants = AckWanted::Not;
         let mut whole = true;
         for frame in Frames::new(plaintext) {
-            let handled = frame.map_err(|_: ParseError| Refusal::Protocol).and_then(|frame| {
-                let known = self.channels.duplicates();
-                let handled = self.handle_frame(context, relay, &frame);
-                // What is here already was acknowledged, or will be soon.
-                let repeated = self.channels.duplicates() > known;
-                wants = wants.max(if repeated { AckWanted::Late } else { ack_wanted(&frame) });
-                handled
-            });
+            let (wanted, handled) = match frame {
+                // Most frames, in packets of many.
+                Ok(Frame::Unreliable(message)) => {
+                    let taken = self.channels.handle_unreliable(&mut context.pools, &message);
+                    (AckWanted::Late, taken.map_err(|_: ProtocolViolation| Refusal::Protocol))
+                }
+                Ok(frame) => {
+                    let known = self.channels.duplicates();
+                    let handled = self.handle_frame(context, relay, &frame);
+                    // What is here already was acknowledged, or will be soon.
+                    let repeated = self.channels.duplicates() > known;
+                    (if repeated { AckWanted::Late } else { ack_wanted(&frame) }, handled)
+                }
+                Err(_) => (AckWanted::Not, Err(Refusal::Protocol)),
+            };
+            wants = wants.max(wanted);
             match handled {
                 Ok(()) => {}
                 Err(Refusal::NoMemory) => {
@@ -265,7 +280,9 @@ impl<C: Crypto> Peer<C> {
         out: &mut [u8],
     ) -> Option<(RelayIndex, usize)> {
         let base = out.len().min(DATAGRAM_LEN);
-        if let Some(written) = self.transmit_handshake(context, slot, out.get_mut(..base)?) {
+        if self.handshake_due()
+            && let Some(written) = self.transmit_handshake(context, slot, out.get_mut(..base)?)
+        {
             return Some(written);
         }
         if !self.wants_transmit(context, scope) {
@@ -384,7 +401,9 @@ impl<C: Crypto> Peer<C> {
         if content == Content::Main(Scope::Everything) && filled.last {
             self.recovery.on_app_limited(index);
         }
-        if let Some(at) = self.channels.overdue_at(self.overdue(index)) {
+        if self.channels.owes_repeats()
+            && let Some(at) = self.channels.overdue_at(self.overdue(index))
+        {
             let at = at.max(context.now).min(self.timers.get(Timer::Pace));
             self.timers.set(Timer::Pace, at);
         }
@@ -395,8 +414,8 @@ impl<C: Crypto> Peer<C> {
         self.set_recovery_timer();
         self.set_ack_timer();
         if filled.eliciting && self.phase == Phase::Connected {
-            let interval = self.idle_timeout(context) / 3;
-            self.timers.set(Timer::KeepAlive, context.now + interval);
+            let interval = self.idle_timeout_us(context) / 3;
+            self.timers.set(Timer::KeepAlive, context.now.plus_micros(interval));
         }
         Some((path.relay, end))
     }
@@ -559,17 +578,17 @@ impl<C: Crypto> Peer<C> {
     }
 
     pub(super) fn set_idle_timer(&mut self, context: &Context<'_, C>) {
-        let timeout = self.idle_timeout(context);
-        self.timers.set(Timer::Idle, context.now + timeout);
+        let timeout = self.idle_timeout_us(context);
+        self.timers.set(Timer::Idle, context.now.plus_micros(timeout));
         if self.timers.get(Timer::KeepAlive) == crate::time::Instant::FAR {
-            self.timers.set(Timer::KeepAlive, context.now + timeout / 3);
+            self.timers.set(Timer::KeepAlive, context.now.plus_micros(timeout / 3));
         }
     }
 
-    /// The shorter of both sides' idle time-outs (RFC 9000 §10.1).
-    fn idle_timeout(&self, context: &Context<'_, C>) -> Duration {
-        let remote = Duration::from_millis(self.remote.idle_timeout_ms).max(IDLE_TIMEOUT_MIN);
-        context.settings.idle_timeout.min(remote)
+    /// The shorter of both sides' idle time-outs (RFC 9000 §10.1), in microseconds.
+    fn idle_timeout_us(&self, context: &Context<'_, C>) -> u64 {
+        let remote = self.remote.idle_timeout_ms.saturating_mul(1000).max(IDLE_TIMEOUT_MIN_US);
+        micros(context.settings.idle_timeout).min(remote)
     }
 }
 
@@ -630,4 +649,4 @@ fn ack_wanted(frame: &Frame<'_>) -> AckWanted {
 /// An acknowledgement waits for a packet to ride on: a frame at 50 Hz.
 const TICK: Duration = Duration::from_millis(20);
 
-const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT_MIN_US: u64 = 1_000_000;

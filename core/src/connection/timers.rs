@@ -77,6 +77,11 @@ impl Timers {
         Some((timer, due))
     }
 
+    /// When the earliest timer fires.
+    pub(crate) fn earliest(&self) -> Instant {
+        self.0.into_iter().fold(Instant::FAR, Ord::min)
+    }
+
     /// The earliest timer.
     pub(crate) fn next(&self) -> (Instant, Timer) {
         let mut first = (Instant::FAR, Timer::Idle);
@@ -100,6 +105,7 @@ mod tests {
         timers.set(Timer::Ack, Instant::from_millis(5));
         timers.set(Timer::Idle, Instant::from_millis(7));
         assert_eq!(timers.next(), (Instant::from_millis(5), Timer::Ack));
+        assert_eq!(timers.earliest(), Instant::from_millis(5));
         assert_eq!(timers.take_due(Instant::from_millis(4)), None);
         assert_eq!(
             timers.take_due(Instant::from_millis(9)),
@@ -110,7 +116,7 @@ mod tests {
             Some((Timer::Ack, Instant::from_millis(5)))
         );
         assert_eq!(timers.take_due(Instant::from_millis(9)), None);
-        assert_eq!(timers.next().0, Instant::FAR);
+        assert_eq!((timers.next().0, timers.earliest()), (Instant::FAR, Instant::FAR));
         assert_eq!(timers.take_due(Instant::FAR), None, "what never comes is not due");
     }
 

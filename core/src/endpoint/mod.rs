@@ -381,7 +381,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let mut parts = self.parts();
         while let Some(slot) = parts.unflushed.pop(parts.peers) {
             parts.peers[slot].channels().flush(&mut parts.context.pools);
-            parts.refresh(slot);
+            parts.requeue(slot);
         }
     }
 

@@ -122,19 +122,24 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 impl<C: Crypto> Parts<'_, C> {
     /// Queues and deadline of a peer that may have changed.
     pub(super) fn refresh(&mut self, slot: usize) {
-        if self.peers[slot].has_events() {
-            self.events.push(self.peers, slot);
-        }
-        let peer = &self.peers[slot];
-        let sends = peer.wants_transmit(&self.context, Scope::Everything);
-        if sends {
-            self.transmit.push(self.peers, slot);
-        }
+        self.requeue(slot);
         self.set_deadline(slot);
     }
 
+    /// Queues of a peer that may have changed, but for its timers.
+    pub(super) fn requeue(&mut self, slot: usize) {
+        let peer = &self.peers[slot];
+        let tells = peer.has_events();
+        let sends = peer.wants_transmit(&self.context, Scope::Everything);
+        if tells {
+            self.events.push(self.peers, slot);
+        }
+        if sends {
+            self.transmit.push(self.peers, slot);
+        }
+    }
+
     pub(super) fn set_deadline(&mut self, slot: usize) {
-        let (at, _) = self.peers[slot].poll_timeout();
-        deadlines::set(self.deadlines, slot, at);
+        deadlines::set(self.deadlines, slot, self.peers[slot].deadline());
     }
 }

@@ -56,15 +56,16 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     fn dispatch(&mut self, from: SocketAddr, bytes: &mut [u8]) -> Result<(), Refusal> {
-        if !self.memory.relays().iter().any(|slot| slot.is_at(from)) {
+        let relays = self.memory.relays();
+        let bound = |slot: &RelaySlot<C>| slot.session().is_some() && slot.is_at(from);
+        let place = relays.iter().position(bound);
+        if place.is_none() && !relays.iter().any(|slot| slot.is_at(from)) {
             return Err(Refusal::UnknownSource);
         }
         let kind = Kind::of(bytes).map_err(refused)?;
         if !kind.is_forwarded() {
             return self.dispatch_hop(from, kind, bytes);
         }
-        let ours = |slot: &&RelaySlot<C>| slot.is_at(from) && slot.session().is_some();
-        let place = self.memory.relays().iter().position(|slot| ours(&slot));
         let relay = RelayIndex(place.ok_or(Refusal::NotBound)? as u8);
         match kind {
             Kind::Data => {
@@ -74,13 +75,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                     peer.handle_data(context, relay, &header, bytes)
                 })
             }
-            Kind::Response => {
-                let header = Response::parse(bytes).map_err(refused)?;
-                let slot = self.slot(slot_of(header.receiver_index))?;
-                self.with_peer(slot, |peer, context| {
-                    peer.handle_response(context, relay, &header, bytes)
-                })
-            }
+            Kind::Response => self.handle_response(relay, bytes),
             Kind::Initiation | Kind::InviteInitiation => self.handle_initiation(relay, bytes),
             Kind::Hello
             | Kind::Cookie
@@ -96,12 +91,20 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         }
     }
 
+    #[inline(never)]
+    fn handle_response(&mut self, relay: RelayIndex, bytes: &mut [u8]) -> Result<(), Refusal> {
+        let header = Response::parse(bytes).map_err(refused)?;
+        let slot = self.slot(slot_of(header.receiver_index))?;
+        self.with_peer(slot, |peer, context| peer.handle_response(context, relay, &header, bytes))
+    }
+
     fn slot(&self, slot: usize) -> Result<usize, Refusal> {
         if slot < self.memory.peers().len() { Ok(slot) } else { Err(Refusal::UnknownConnection) }
     }
 
     /// A relay that was given a new key has two entries with one address: the one that waits for
     /// this datagram takes it.
+    #[inline(never)]
     fn dispatch_hop(
         &mut self,
         from: SocketAddr,
@@ -149,6 +152,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         handled
     }
 
+    #[inline(never)]
     fn handle_initiation(&mut self, relay: RelayIndex, bytes: &mut [u8]) -> Result<(), Refusal> {
         let header = Initiation::parse(bytes).map_err(refused)?;
         if header.keyed_by == MacKeyedBy::Invite {

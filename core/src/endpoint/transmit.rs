@@ -99,9 +99,20 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// The next thing to tell the application. A message's payload stays where it is until the next
     /// call.
     pub fn poll_event(&mut self) -> Option<Event<'_>> {
-        if let Some(event) = self.poll_own_event() {
+        if self.has_own_news()
+            && let Some(event) = self.poll_own_event()
+        {
             return Some(event);
         }
+        if self.state.events.len() == 0 {
+            return None;
+        }
+        self.poll_peer_event()
+    }
+
+    // Apart, so that a call that finds nothing to tell does not prepare for it.
+    #[inline(never)]
+    fn poll_peer_event(&mut self) -> Option<Event<'_>> {
         // Each peer at most once: one that only waits for room stays in the queue.
         for _ in 0..self.state.events.len() {
             let slot = self.state.events.first()?;
@@ -123,7 +134,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             let last = peer.take_notice(true);
             let mut parts = self.parts();
             parts.events.pop(parts.peers);
-            parts.refresh(slot);
+            parts.requeue(slot);
             if let (Some(id), Some(notice)) = (id, last) {
                 self.remember_left(id);
                 self.tidy(slot);
@@ -152,7 +163,15 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         }
     }
 
+    /// Whether there may be events of the endpoint itself.
+    fn has_own_news(&self) -> bool {
+        self.state.route_news
+            || self.state.request_news
+            || self.memory.relays().iter().any(RelaySlot::has_notice)
+    }
+
     /// Events of the endpoint itself: relays, the route, strangers.
+    #[inline(never)]
     fn poll_own_event(&mut self) -> Option<Event<'static>> {
         if let Some(event) = self.poll_relay_event() {
             return Some(event);
@@ -209,6 +228,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         if !self.memory.relays().iter().any(|slot| slot.wants_transmit(now)) {
             return None;
         }
+        self.transmit_to_relays(out)
+    }
+
+    #[inline(never)]
+    fn transmit_to_relays(&mut self, out: &mut [u8]) -> Option<Transmit> {
         let parts = self.parts();
         let context = parts.context;
         let mut hop = HopContext { crypto: context.crypto, identity: context.identity };
@@ -220,6 +244,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     /// The last word to a relay, when nothing else is to be sent through it.
     fn transmit_unbind(&mut self, out: &mut [u8]) -> Option<Transmit> {
+        if !self.memory.relays().iter().any(RelaySlot::wants_unbind) {
+            return None;
+        }
         self.memory.relays_mut().iter_mut().find_map(|slot| {
             let len = slot.poll_unbind(out)?;
             Some(Transmit { to: slot.address()?, len, segment_size: None })

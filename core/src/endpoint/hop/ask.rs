@@ -90,9 +90,17 @@ impl<C: Crypto> RelaySlot<C> {
         self.write_control(ControlMessage::KeepAlive { time: now.as_micros() as u32 }, out)
     }
 
+    /// Whether the relay is to be told that the session is no longer wanted.
+    pub(crate) fn wants_unbind(&self) -> bool {
+        self.bound.as_ref().is_some_and(|bound| bound.unbind)
+    }
+
     /// Tells the relay that the session is no longer wanted, once.
+    #[inline(never)]
     pub(crate) fn poll_unbind(&mut self, out: &mut [u8]) -> Option<usize> {
-        self.bound.as_ref().filter(|bound| bound.unbind)?;
+        if !self.wants_unbind() {
+            return None;
+        }
         let len = self.write_control(ControlMessage::Unbind, out);
         self.bound = None;
         len
