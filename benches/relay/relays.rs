@@ -188,10 +188,18 @@ impl Forwarder {
     }
 }
 
-/// Sets of sockets as a relay opens them: it waits for the port, which the one before may hold.
+/// Sets of sockets as a relay opens them; waits for the port, which one that was ended with a ring
+/// may hold for longer than a relay waits.
 pub(crate) fn bound(workers: usize, buffer: usize) -> io::Result<Vec<Vec<UdpSocket>>> {
     let address = RELAY.parse().map_err(io::Error::other)?;
-    open_shared(&[address], buffer, workers).map_err(|error| error.error)
+    let start = StdInstant::now();
+    loop {
+        match open_shared(&[address], buffer, workers) {
+            Ok(sockets) => return Ok(sockets),
+            Err(error) if start.elapsed() > PATIENCE => return Err(error.error),
+            Err(_) => {}
+        }
+    }
 }
 
 /// Repeats `turn`, which tells what it has forwarded so far, and counts for a while after the
