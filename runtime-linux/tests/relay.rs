@@ -37,7 +37,7 @@ fn workers_serve_everybody_whoever_bound_where() {
 
 #[test]
 fn what_a_container_refuses_is_said_once_and_done_without() {
-    // io_uring, segmentation, huge pages and merging: as strict containers are.
+    // io_uring, bpf, segmentation, huge pages and merging: as strict containers are.
     let log = Log::default();
     let shown = log.clone();
     thread::spawn(move || {
@@ -116,6 +116,7 @@ fn strict() -> BpfProgram {
         vec![option(libc::SOL_UDP, libc::UDP_SEGMENT), option(libc::SOL_UDP, libc::UDP_GRO)];
     let rules = BTreeMap::from([
         (libc::SYS_io_uring_setup, vec![]),
+        (libc::SYS_bpf, vec![]),
         (libc::SYS_madvise, vec![]),
         (libc::SYS_setsockopt, options),
     ]);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::running;
 
 /// Runs a demo and returns its report.
-fn demo(arguments: &[&str]) -> Value {
+pub(crate) fn demo(arguments: &[&str]) -> Value {
     let mut all = vec!["demo", "--json", "--seconds", "2"];
     all.extend(arguments);
     let output = running::run(&all);
@@ -14,7 +14,7 @@ fn demo(arguments: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-fn count(value: &Value) -> u64 {
+pub(crate) fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
 }
 

@@ -3,5 +3,7 @@
 
 mod chat;
 mod demo;
+#[cfg(target_os = "linux")]
+mod modes;
 mod relay;
 mod running;
