@@ -1,5 +1,5 @@
 //! What lints cannot see: files that grow, marks that were forgotten, paths of one machine,
-//! `unsafe` where the design has none.
+//! `unsafe` where the design has none, locks on a datagram's way.
 
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,12 @@ fn check_file(name: &str, text: &str, faults: &mut Vec<String>) {
         if is_rust && has_unsafe(line) && !UNSAFE_ALLOWED.iter().any(|f| name.starts_with(f)) {
             fault("unsafe belongs into runtime-linux/src/{io,memory,ebpf} and freestanding only");
         }
+        if is_rust
+            && LOCKS.iter().any(|lock| line.contains(lock))
+            && LOCK_FREE.iter().any(|way| name.starts_with(way))
+        {
+            fault("a lock on the way of a forwarded datagram");
+        }
     }
 }
 
@@ -91,6 +97,17 @@ fn has_unsafe(line: &str) -> bool {
 const LINES_MAX: usize = 800;
 const UNSAFE_ALLOWED: [&str; 4] =
     ["runtime-linux/src/io", "runtime-linux/src/memory", "runtime-linux/src/ebpf", "freestanding/"];
+/// What a datagram passes from its arrival till it is sent on.
+const LOCK_FREE: [&str; 7] = [
+    "core/src/relay/",
+    "relay/src/worker.rs",
+    "relay/src/group.rs",
+    "relay/src/tables.rs",
+    "relay/src/io/",
+    "runtime-linux/src/io/",
+    "runtime-linux/src/memory.rs",
+];
+const LOCKS: [&str; 5] = ["Mutex", "RwLock", "ReentrantLock", "Condvar", ".lock()"];
 // Written in pieces, so that this file is not at fault itself.
 const UNSAFE: &str = concat!("un", "safe");
 const MARKS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
@@ -138,6 +155,15 @@ mod tests {
         assert_eq!(faults("runtime-linux/src/io/uring.rs", &block), 0);
         assert_eq!(faults("core/src/lib.rs", &format!("#![forbid({UNSAFE}_code)]")), 0);
         assert_eq!(faults("core/src/lib.rs", &format!("// no {UNSAFE} {{ }}")), 0);
+    }
+
+    #[test]
+    fn no_lock_on_a_datagrams_way() {
+        assert_eq!(faults("relay/src/worker.rs", "use std::sync::Mutex;"), 1);
+        assert_eq!(faults("runtime-linux/src/io/mmsg.rs", "let held = self.all.lock();"), 1);
+        assert_eq!(faults("relay/src/relay.rs", "use std::sync::Mutex;"), 0);
+        let ways = LOCK_FREE.map(|way| format!("../{way}"));
+        assert!(ways.iter().all(|way| Path::new(way).exists()), "{ways:?}");
     }
 
     #[test]
