@@ -201,6 +201,8 @@ impl WorkerCounters {
 #[repr(align(128))] // Lines of its own: nobody else's stores slow the worker's.
 pub(crate) struct Published {
     counters: [AtomicU64; COUNTERS],
+    /// Turns of the worker: they go on as long as it does.
+    pub(crate) turns: AtomicU64,
     pub(crate) batches: Shown<BATCH_BUCKETS>,
     pub(crate) runs: Shown<RUN_BUCKETS>,
     pub(crate) residence_us: Shown<RESIDENCE_BUCKETS>,

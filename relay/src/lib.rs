@@ -25,6 +25,7 @@ pub mod key_file;
 mod owner;
 mod queue;
 mod relay;
+mod rules;
 mod state;
 mod tables;
 mod worker;

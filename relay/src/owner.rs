@@ -2,17 +2,19 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::sync::Arc;
 
 use waylane_core::crypto::{Crypto, Secret};
 use waylane_core::id::{PublicKey, SessionId};
 use waylane_core::relay::{
-    Control, ControlCounters, Forwarding, REPLY_MAX, RelayConfig, RelayConfigError, Reply,
+    Control, ControlCounters, REPLY_MAX, RelayConfig, RelayConfigError, Reply,
     TableFull,
 };
 use waylane_core::time::Instant;
 
 use crate::io::{Outlet, Waker};
 use crate::queue::{FromWorkers, ToOwner, queue};
+use crate::rules::Rules;
 use crate::tables::{OwnerMemory, SharedTables};
 
 /// Binds, keys, moves and expiry: the one writer of the tables that workers forward by.
@@ -22,13 +24,14 @@ pub struct Owner<C: Crypto> {
     outlet: Box<dyn Outlet + Send>,
     letters: FromWorkers,
     to_owner: ToOwner,
+    rules: Arc<Rules>,
     counters: OwnerCounters,
 }
 
 /// What a worker is made of, besides its back end.
 pub(crate) struct WorkerParts {
     pub(crate) tables: SharedTables,
-    pub(crate) forwarding: Forwarding,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) to_owner: ToOwner,
 }
 
@@ -63,7 +66,9 @@ impl<C: Crypto> Owner<C> {
         let memory = OwnerMemory::new(config.limits, tables.clone());
         let control = Control::new(now, config, secret, crypto, memory)?;
         let (to_owner, letters) = queue();
-        Ok(Self { control, tables, outlet, letters, to_owner, counters: OwnerCounters::default() })
+        let rules = Arc::new(Rules::new(control.forwarding()));
+        let counters = OwnerCounters::default();
+        Ok(Self { control, tables, outlet, letters, to_owner, rules, counters })
     }
 
     /// Answers what the workers have handed over, waiting at most `wait` for the first, and does
@@ -100,6 +105,31 @@ impl<C: Crypto> Owner<C> {
         self.control.drain(now, left);
     }
 
+    /// Tells everybody who is left that this is the end.
+    pub(crate) fn close(&mut self, now: Instant) {
+        let mut out = [0; REPLY_MAX];
+        while self.control.close_some() {
+            while let Some(reply) = self.control.poll_transmit(now, &mut out) {
+                self.send(reply, &out);
+            }
+        }
+    }
+
+    /// Goes on by other settings, and lets the workers know. The tables keep their sizes.
+    ///
+    /// # Errors
+    /// What is wrong with `config`; then nothing changes.
+    pub fn reload(&mut self, now: Instant, config: &RelayConfig) -> Result<(), RelayConfigError> {
+        self.control.reload(now, config)?;
+        self.rules.change(self.control.forwarding());
+        Ok(())
+    }
+
+    /// Live sessions.
+    pub(crate) fn sessions(&self) -> u64 {
+        self.control.counters().sessions_live
+    }
+
     /// Makes a session live without a bind, for benchmarks: see [`Control::insert`].
     ///
     /// # Errors
@@ -122,7 +152,7 @@ impl<C: Crypto> Owner<C> {
     pub(crate) fn worker_parts(&self) -> WorkerParts {
         WorkerParts {
             tables: self.tables.clone(),
-            forwarding: self.control.forwarding(),
+            rules: Arc::clone(&self.rules),
             to_owner: self.to_owner.clone(),
         }
     }

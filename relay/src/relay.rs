@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use waylane_core::directory::{RelayEntry, RelayEntryError};
 use waylane_core::noise::KeyPair;
+use waylane_core::relay::RelayConfig;
 use waylane_core::time::Instant;
 use waylane_crypto::ring::Ring;
 
@@ -93,6 +94,9 @@ impl Relay {
             state: AtomicU8::new(RelayState::Starting as u8),
             about: About::of(config, &entry, workers.len(), &local),
             drain: Mutex::default(),
+            config: Mutex::new(config.clone()),
+            changed: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
             owner: Mutex::default(),
             workers: workers.iter().map(Worker::published).collect(),
             waker: owner.waker(),
@@ -191,12 +195,45 @@ impl RelayHandle {
         self.shared.stop();
     }
 
-    /// Tells every peer that the relay stops in `left`, takes no new ones, and then stops.
+    /// Tells every peer that the relay stops in `left`, takes no new ones, and stops when nobody
+    /// is left or the time is over; who is still there then is told.
     pub fn drain(&self, left: Duration) {
         // Whoever asks whether it is ready must not send anybody here who is then refused.
         self.shared.set(RelayState::Draining);
         *self.shared.drain.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         self.shared.waker.wake();
+    }
+
+    /// Takes from `config` what a running relay can change, and names the other keys that differ:
+    /// these wait for the next start.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as of [`Config::check`]; then nothing changes.
+    pub fn reload(&self, config: &Config) -> Result<Vec<&'static str>, ConfigError> {
+        let mut running = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = running.clone();
+        let kept = next.reload(config);
+        next.check()?;
+        *running = next;
+        drop(running);
+        self.shared.changed.store(true, Ordering::Release);
+        self.shared.waker.wake();
+        Ok(kept)
+    }
+
+    /// How long [`drain`](Self::drain) should give, by the latest settings.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        self.shared.config.lock().unwrap_or_else(PoisonError::into_inner).drain_timeout()
+    }
+
+    /// How often the owner and each worker have taken their turns: a count that stands still for
+    /// seconds is a thread that does.
+    #[must_use]
+    pub fn turns(&self) -> Vec<u64> {
+        let workers = self.shared.workers.iter().map(|worker| &worker.turns);
+        let all = core::iter::once(&self.shared.turns).chain(workers);
+        all.map(|turns| turns.load(Ordering::Relaxed)).collect()
     }
 
     /// What the relay is at.
@@ -281,18 +318,27 @@ impl<'r> Team<'r> {
         let mut end = Instant::FAR;
         while !self.shared.stop.load(Ordering::Relaxed) {
             let now = self.clock.now();
-            if now >= end {
-                tracing::info!("drained");
-                return;
-            }
             if let Some(left) = self.shared.take_drain() {
                 tracing::info!(seconds = left.as_secs(), "draining");
                 owner.drain(now, left);
                 end = now + left;
             }
+            if end != Instant::FAR && (now >= end || owner.sessions() == 0) {
+                tracing::info!(sessions_left = owner.sessions(), "drained");
+                owner.close(now);
+                return;
+            }
+            if self.shared.changed.swap(false, Ordering::Acquire) {
+                let config = self.shared.core(self.clock.unix_seconds);
+                match owner.reload(now, &config) {
+                    Ok(()) => tracing::info!("the settings as read again are in force"),
+                    Err(error) => tracing::error!("the new settings do not serve: {error}"),
+                }
+            }
             let wait = owner.deadline().min(end).since(now).min(IDLE);
             owner.turn(wait, || self.clock.now());
             self.shared.publish(owner.counters());
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -308,6 +354,12 @@ struct Shared {
     state: AtomicU8,
     about: About,
     drain: Mutex<Option<Duration>>,
+    /// What the relay runs by.
+    config: Mutex<Config>,
+    /// Whether the owner has yet to follow it.
+    changed: AtomicBool,
+    /// The owner's.
+    turns: AtomicU64,
     owner: Mutex<OwnerCounters>,
     workers: Vec<Arc<Published>>,
     waker: Waker,
@@ -328,6 +380,11 @@ impl Shared {
         let draining = RelayState::Draining as u8;
         let next = |state| (state != draining).then_some(RelayState::Serving as u8);
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+
+    /// The owner's part of the latest settings.
+    fn core(&self, unix_seconds_at_start: u64) -> RelayConfig {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).core(unix_seconds_at_start)
     }
 
     fn take_drain(&self) -> Option<Duration> {

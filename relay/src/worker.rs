@@ -1,11 +1,12 @@
 //! One turn of a worker's loop, over any [`Io`].
 
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
 use waylane_core::crypto::Crypto;
-use waylane_core::relay::{Forwarder, Forwarding, Verdict};
+use waylane_core::relay::{Forwarder, Verdict};
 use waylane_core::time::Instant;
 
 use crate::counters::{Published, Spread, WorkerCounters};
@@ -13,13 +14,14 @@ use crate::group::Grouping;
 use crate::io::{Io, Outgoing, Sent, Waker};
 use crate::owner::Owner;
 use crate::queue::ToOwner;
+use crate::rules::Following;
 use crate::tables::SharedTables;
 
 /// Forwards what comes by one back end, and hands the rest to the owner of the sessions.
 pub struct Worker<I> {
     io: I,
     tables: SharedTables,
-    forwarding: Forwarding,
+    rules: Following,
     to_owner: ToOwner,
     grouping: Grouping,
     counters: WorkerCounters,
@@ -33,7 +35,7 @@ impl<I: Io> Worker<I> {
         Self {
             io,
             tables: parts.tables,
-            forwarding: parts.forwarding,
+            rules: Following::new(parts.rules),
             to_owner: parts.to_owner,
             grouping: Grouping::new(CHUNK),
             counters: WorkerCounters::default(),
@@ -56,6 +58,7 @@ impl<I: Io> Worker<I> {
     /// The back end's, when it can receive no more.
     pub fn turn(&mut self, wait: Duration, clock: impl Fn() -> Instant) -> io::Result<()> {
         let count = self.io.receive(wait)?;
+        self.published.turns.fetch_add(1, Ordering::Relaxed);
         if count == 0 {
             return Ok(());
         }
@@ -97,7 +100,7 @@ impl<I: Io> Worker<I> {
     }
 
     fn forward(&mut self, now: Instant, first: usize, end: usize) {
-        let forwarder = Forwarder::new(self.tables.tables(), self.forwarding);
+        let forwarder = Forwarder::new(self.tables.tables(), self.rules.latest());
         // A table of a million sessions misses the caches and the pages known to the processor. It
         // waits for several pages at once only if little lies between: so the destinations, each
         // another one, are asked for in a loop of their own, before the hashes are computed.

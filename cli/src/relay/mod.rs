@@ -1,6 +1,8 @@
 //! `waylane relay`: runs a relay until it is stopped.
 
 mod options;
+mod service;
+mod signals;
 
 use std::io::IsTerminal;
 
@@ -68,7 +70,23 @@ fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
     }
     eprintln!("* directory entry, for 'waylane host --relay' or a game's directory:");
     println!("{}", relay.entry());
-    relay.run().map_err(|e| format!("the relay cannot go on: {e}").into())
+    let again = options.clone();
+    let read = move || {
+        again.settings().and_then(|settings| settings.check()).map_err(|error| error.to_string())
+    };
+    // A development relay belongs to its terminal, and ends with it.
+    signals::follow(relay.handle(), (!options.dev).then_some(read))?;
+    service::watch(relay.handle());
+    service::ready();
+    let outcome = relay.run().map_err(|e| format!("the relay cannot go on: {e}").into());
+    let counters = relay.counters();
+    tracing::info!(
+        received = counters.workers.received,
+        forwarded = counters.forwarded(),
+        dropped = counters.drops().map(|(_, count)| count).sum::<u64>(),
+        "stopped"
+    );
+    outcome
 }
 
 /// The relay, over the best that the system has.

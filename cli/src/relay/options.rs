@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, Error, FromArgMa
 use waylane_relay::{ConfigError, KEYS, Key, Settings};
 
 /// What `relay` is asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Serve programs on this machine, by settings that need no file.
     pub(crate) dev: bool,
@@ -47,7 +47,7 @@ impl Options {
             settings.flag(key, value)?;
         }
         if self.dev {
-            for (name, value) in [("mode", "dev"), ("listen", "127.0.0.1:4433"), ("workers", "1")] {
+            for (name, value) in DEV_VALUES {
                 settings.suggest(name, value, DEV)?;
             }
             if !settings.has("key_file") {
@@ -151,6 +151,9 @@ fn default_key_file() -> Result<PathBuf, String> {
 const STATE_FOLDERS: [(&str, &str); 3] =
     [("XDG_STATE_HOME", ""), ("LOCALAPPDATA", ""), ("HOME", ".local/state")];
 
+/// What `--dev` stands for; what is written wins over it.
+const DEV_VALUES: [(&str, &str); 4] =
+    [("mode", "dev"), ("listen", "127.0.0.1:4433"), ("workers", "1"), ("drain_timeout_s", "0")];
 const DEV: &str = "dev";
 const FILE: &str = "config";
 const FILE_VARIABLE: &str = "WAYLANE_CONFIG";

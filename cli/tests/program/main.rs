@@ -2,8 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 mod chat;
+#[cfg(unix)]
+#[path = "../../../core/tests/relay_support/client.rs"]
+mod client;
 mod demo;
 #[cfg(target_os = "linux")]
 mod modes;
+#[cfg(unix)]
+mod operating;
 mod relay;
 mod running;

@@ -67,12 +67,23 @@ impl Running {
         self.child.wait().expect("it has ended")
     }
 
+    /// Sends a signal by its name.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let (name, id) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([name, id]).status().unwrap().success());
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
     /// What Ctrl-C does.
     #[cfg(unix)]
     pub(crate) fn interrupt(&mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-        self.child.wait().unwrap();
+        self.signal("INT");
+        self.wait();
     }
 
     pub(crate) fn kill(&mut self) {

@@ -22,6 +22,7 @@
 mod address;
 mod bind;
 mod budget;
+mod closing;
 mod config;
 mod control;
 mod counters;

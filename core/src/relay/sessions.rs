@@ -278,6 +278,11 @@ impl Slots {
         }
     }
 
+    /// The live session that was silent for longest.
+    pub(crate) fn first_live(&self) -> Option<u32> {
+        self.live.front()
+    }
+
     /// The first slot whose peer is still to be told that its session has ended.
     pub(crate) fn ending(&self) -> Option<u32> {
         self.ending.front()
