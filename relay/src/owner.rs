@@ -7,8 +7,7 @@ use std::sync::Arc;
 use waylane_core::crypto::{Crypto, Secret};
 use waylane_core::id::{PublicKey, SessionId};
 use waylane_core::relay::{
-    Control, ControlCounters, REPLY_MAX, RelayConfig, RelayConfigError, Reply,
-    TableFull,
+    Control, ControlCounters, REPLY_MAX, RelayConfig, RelayConfigError, Reply, TableFull,
 };
 use waylane_core::time::Instant;
 

@@ -185,7 +185,7 @@ fn settings_are_read_again_under_traffic_and_no_session_is_lost() {
     let narrow = "packets_per_second = 20\nburst_ms = 1000\n";
     let mut relay = Relay::start("reload", generous);
     let (mut alice, mut bob) = (Player::new(&relay.entry, 1), Player::new(&relay.entry, 2));
-    let (in_burst, few) = (200, 20..100);
+    let (in_burst, few) = (200, 15..100);
     for _ in 0..10 {
         relay.reload(narrow);
         relay.program.err.with("are in force");

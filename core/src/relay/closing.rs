@@ -8,13 +8,17 @@ use crate::crypto::Crypto;
 use crate::time::Instant;
 
 impl<C: Crypto, M: Memory> Control<C, M> {
-    /// Goes on by the budgets of `config`; sizes and times stay what they are.
+    /// Goes on by the limits of `config`; sizes and times stay what they are. Forwarders are to be
+    /// given [`forwarding`](Self::forwarding) anew.
     ///
     /// # Errors
     /// What is wrong with `config`; then nothing changes.
     pub fn reload(&mut self, _: Instant, config: &RelayConfig) -> Result<(), RelayConfigError> {
         config.check()?;
         self.config.budget = config.budget;
+        self.config.destination = config.destination;
+        self.config.total = config.total;
+        self.config.handshakes = config.handshakes;
         Ok(())
     }
 
