@@ -1,0 +1,127 @@
+//! The admin port over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use waylane_admin::{Admin, FetchError, Scrape, fetch};
+use waylane_relay::{Config, Relay};
+
+#[test]
+fn each_path_says_what_it_is_for() {
+    let (_relay, admin) = admin();
+    let at = |path| fetch(admin.address(), path);
+    assert_eq!(at("/live").unwrap(), "live\n");
+    assert!(at("/version").unwrap().contains(env!("CARGO_PKG_VERSION")));
+    assert!(at("/").unwrap().contains("<title>Waylane relay</title>"));
+    assert!(at("/?x=1").unwrap().contains("<title>"));
+    assert!(Scrape::parse(&at("/metrics").unwrap()).unwrap().get("waylane_sessions_max") > 1.0);
+    let Err(FetchError::Status { code: 404, says }) = at("/secret") else { panic!() };
+    assert!(says.contains("/metrics"), "{says}");
+}
+
+#[test]
+fn ready_follows_what_the_relay_is_at() {
+    let (mut relay, admin) = admin();
+    let ready = || fetch(admin.address(), "/ready");
+    let not = |why: &str| match ready() {
+        Err(FetchError::Status { code: 503, says }) => assert_eq!(says, why),
+        other => panic!("{why}: {other:?}"),
+    };
+    not("starting");
+    let handle = relay.handle();
+    let thread = std::thread::spawn(move || relay.run().unwrap());
+    while ready().is_err() {}
+    handle.drain(Duration::from_secs(60));
+    not("draining");
+    handle.stop();
+    thread.join().unwrap();
+    not("stopped");
+}
+
+#[test]
+fn the_page_may_ask_nobody_else() {
+    let (_relay, admin) = admin();
+    let answer = raw(admin.address(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("default-src 'none'; connect-src 'self'"), "{head}");
+    assert!(head.contains("Cache-Control: no-store"), "{head}");
+    // What a browser would fetch by itself: nothing but data within the page.
+    for loads in ["src=", "@import", "url(", "//cdn", "https://"] {
+        assert!(!body.contains(loads), "the page has {loads}");
+    }
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_ends() {
+    let (_relay, admin) = admin();
+    let status = |request: &[u8]| {
+        let answer = raw(admin.address(), request);
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(status(b"GET /live HTTP/1.1\r\n\r\n"), "200");
+    assert_eq!(status(b"POST /live HTTP/1.1\r\n\r\n"), "405");
+    assert_eq!(status(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), "400");
+    assert_eq!(status(&[b"GET / HTTP/1.1\r\nA: ".as_slice(), &[b'a'; 8192]].concat()), "431");
+    assert_eq!(
+        status(&[b"GET / HTTP/1.1\r\n".as_slice(), &b"A: b\r\n".repeat(65), b"\r\n"].concat()),
+        "431"
+    );
+    let head = raw(admin.address(), b"HEAD /metrics HTTP/1.1\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn those_who_hold_connections_keep_nobody_out_for_long() {
+    let (_relay, admin) = admin();
+    // They say nothing at all, or never come to the end.
+    let idle: Vec<TcpStream> = (0..40)
+        .map(|n| {
+            let mut connection = TcpStream::connect(admin.address()).unwrap();
+            if n % 2 == 0 {
+                connection.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            }
+            connection
+        })
+        .collect();
+    let answers: Vec<String> = idle.iter().map(read).collect();
+    let with = |status: &str| answers.iter().filter(|a| a.contains(status)).count();
+    assert!(with("HTTP/1.1 503") > 0, "more than 16 are told at once: {answers:?}");
+    assert_eq!(with("HTTP/1.1 503") + with("HTTP/1.1 408"), 40, "{answers:?}");
+    // The others have been told that they are too slow, and their places are free again.
+    assert_eq!(fetch(admin.address(), "/live").unwrap(), "live\n");
+}
+
+#[test]
+fn it_closes_with_its_owner() {
+    let (_relay, admin) = admin();
+    let address = admin.address();
+    drop(admin);
+    assert!(TcpStream::connect(address).is_err());
+}
+
+fn admin() -> (Relay, Admin) {
+    let mut config = Config::dev();
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    let relay = Relay::bind(&config).unwrap();
+    let admin = Admin::serve("127.0.0.1:0".parse().unwrap(), relay.handle()).unwrap();
+    (relay, admin)
+}
+
+fn raw(address: SocketAddr, request: &[u8]) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(request).unwrap();
+    read(&connection)
+}
+
+/// All that comes until the other side closes; what was not read there ends it early.
+fn read(mut connection: &TcpStream) -> String {
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    while let Ok(len @ 1..) = connection.read(&mut part) {
+        answer.extend_from_slice(&part[..len]);
+    }
+    String::from_utf8(answer).unwrap()
+}
