@@ -81,7 +81,7 @@ impl Server {
             match connection {
                 Ok(connection) => self.take(connection),
                 // There is no file for it now, or it has gone again; not to be asked in a hurry.
-                Err(_) => thread::sleep(Duration::from_millis(20)),
+                Err(_) => thread::park_timeout(Duration::from_millis(20)),
             }
         }
     }
@@ -163,16 +163,19 @@ fn read_request(connection: &mut TcpStream) -> Result<Request, Refusal> {
         match connection.read(space.ok_or(Refusal::Long)?) {
             Ok(0) => return Err(Refusal::Gone),
             Ok(more) => len += more,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Err(Refusal::Slow),
-                io::ErrorKind::Interrupted => continue,
-                _ => return Err(Refusal::Gone),
-            },
+            Err(error) if is_late(&error) => return Err(Refusal::Slow),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return Err(Refusal::Gone),
         }
         if let Some(request) = parse(head.get(..len).unwrap_or_default())? {
             return Ok(request);
         }
     }
+}
+
+/// Systems differ in how they tell that nothing came in time.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// The request, if its head is complete.

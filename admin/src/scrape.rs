@@ -36,6 +36,33 @@ impl Scrape {
             .filter_map(|(sample, value)| Some((sample.rsplit('"').nth(1)?, *value)))
     }
 
+    /// Below what value a part `q` of what histogram `name` counted since `before` was, taken as
+    /// even within each bucket; not a number if nothing was counted.
+    #[must_use]
+    pub fn quantile(&self, before: &Self, name: &str, q: f64) -> f64 {
+        let name = format!("{name}_bucket");
+        let old: BTreeMap<&str, f64> = before.by_label(&name).collect();
+        let since = |(end, sum): (&str, f64)| {
+            let old = old.get(end).copied().unwrap_or(0.0);
+            Some((end.parse::<f64>().ok()?, sum - old))
+        };
+        let mut sums: Vec<(f64, f64)> = self.by_label(&name).filter_map(since).collect();
+        sums.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let all = sums.last().map_or(0.0, |(_, sum)| *sum);
+        if all <= 0.0 {
+            return f64::NAN;
+        }
+        let (mut start, mut below) = (0.0, 0.0);
+        for (end, sum) in sums {
+            if q * all <= sum {
+                let part = if sum > below { (q * all - below) / (sum - below) } else { 0.0 };
+                return if end.is_finite() { start + (end - start) * part } else { start };
+            }
+            (start, below) = (end, sum);
+        }
+        start
+    }
+
     /// The names of all samples, with their labels.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -56,5 +83,21 @@ mod tests {
         let labels: Vec<_> = scrape.by_label("a_total").collect();
         assert_eq!(labels, [("p", 1.0), ("q", 2.5)]);
         assert_eq!(scrape.names().count(), 3);
+    }
+
+    #[test]
+    fn quantiles_are_of_what_was_counted_between() {
+        let look = |counts: [u32; 4]| {
+            let ends = ["1.0", "2.0", "16.0", "+Inf"];
+            let line = |(end, n)| format!("h_bucket{{le=\"{end}\"}} {n}\n");
+            let text: String = ends.into_iter().zip(counts).map(line).collect();
+            Scrape::parse(&(text + "# EOF\n")).unwrap()
+        };
+        let (before, now) = (look([90, 90, 90, 90]), look([90, 140, 180, 190]));
+        assert_eq!(now.quantile(&before, "h", 0.5), 2.0);
+        assert_eq!(now.quantile(&before, "h", 0.25), 1.5);
+        assert_eq!(now.quantile(&before, "h", 0.7), 9.0);
+        assert_eq!(now.quantile(&before, "h", 0.99), 16.0, "there is no end to go towards");
+        assert!(now.quantile(&now, "h", 0.5).is_nan());
     }
 }

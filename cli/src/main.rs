@@ -8,6 +8,7 @@ mod key;
 mod link;
 mod relay;
 mod sim;
+mod top;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Run a relay.
     Relay(relay::Options),
+    /// Watch a relay: what it carries, drops and uses, once a second.
+    Top(top::Options),
     /// Make a secret key for a relay or a player.
     Keygen(key::Options),
     /// Wait for others: prints an invite for them; lines typed here are seen there.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
 fn perform(command: Command) -> Result<(), Failure> {
     let outcome = match command {
         Command::Relay(options) => return relay::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Keygen(options) => key::run(&options),
         Command::Host(options) => chat::host(options),
         Command::Join(options) => chat::join(&options),

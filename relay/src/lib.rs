@@ -30,7 +30,9 @@ mod state;
 mod tables;
 mod worker;
 
-pub use config::{Config, ConfigError, IoChoice, KEYS, Key, Mode, Place, Settings, sample};
+pub use config::{
+    AdminChoice, Config, ConfigError, IoChoice, KEYS, Key, LogFormat, Mode, Place, Settings, sample,
+};
 pub use counters::{RelayCounters, Spread, WorkerCounters};
 pub use group::runs;
 pub use histogram::Histogram;

@@ -36,6 +36,9 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("io", "\"fast\"", "\"uring\""),
     ("workers", "257", "0 to 256"),
     ("pin", "\"yes\"", "true or false"),
+    ("admin", "\"localhost\"", "\"off\" or an address"),
+    ("log_format", "\"xml\"", "\"json\""),
+    ("log_addresses", "1", "true or false"),
 ];
 
 fn error(text: &str) -> ConfigError {

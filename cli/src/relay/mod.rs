@@ -1,10 +1,10 @@
 //! `waylane relay`: runs a relay until it is stopped.
 
+mod admin;
+mod log;
 mod options;
 mod service;
 mod signals;
-
-use std::io::IsTerminal;
 
 use waylane_relay::{Config, Relay, Settings, StartError, key_file, sample};
 
@@ -55,13 +55,9 @@ fn check(config: &Config) -> Result<(), Failure> {
 }
 
 fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(is_terminal)
-        .with_target(false)
-        .init();
+    log::begin(config.log_format);
     let mut relay = start(config)?;
+    let _admin = admin::open(config.admin, relay.handle())?;
     if let Some(key) = &config.key_file {
         eprintln!("* key: {}", key.display());
     }

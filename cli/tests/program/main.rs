@@ -12,3 +12,4 @@ mod modes;
 mod operating;
 mod relay;
 mod running;
+mod top;

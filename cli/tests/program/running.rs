@@ -130,6 +130,12 @@ impl Lines {
         panic!("no line with '{text}'; there was:\n{self}");
     }
 
+    /// All that comes until the program ends.
+    pub(crate) fn rest(&mut self) -> String {
+        self.drain(Instant::now() + PATIENCE);
+        self.to_string()
+    }
+
     fn next(&mut self, deadline: Instant) -> Option<String> {
         let left = deadline.checked_duration_since(Instant::now())?;
         let line = self.lines.recv_timeout(left).ok()?;

@@ -1,6 +1,7 @@
 //! A relay's settings: one plain struct, from a file, the environment, flags or by hand, checked
 //! before the first packet.
 
+mod admin;
 mod error;
 mod key;
 mod settings;
@@ -16,6 +17,7 @@ use waylane_core::relay::{
 
 use key::{Applies, Setting, choice, keys, quoted, read};
 
+pub use admin::AdminChoice;
 pub use error::{ConfigError, Place};
 pub use key::Key;
 pub use settings::{Settings, sample};
@@ -107,6 +109,27 @@ keys! {
 
     /// Whether each worker stays on one processor (Linux).
     pin: bool = false, "", ANY, Start, "";
+
+    /// Where it shows metrics, health and a page, by HTTP and to whoever reaches it: "auto" is
+    /// 127.0.0.1:9433, or a free port if that is taken.
+    admin: AdminChoice = AdminChoice::Auto, "", ANY, Start, "";
+
+    /// How the log is written, to standard error: for people, or a JSON object a line.
+    log_format: LogFormat = LogFormat::Text, "", ANY, Start, "";
+
+    /// Whether the log names players' addresses. Otherwise each stands as a hash, which is
+    /// another one after each start.
+    log_addresses: bool = false, "", ANY, Start, "";
+}
+
+choice! {
+    /// How a log is written.
+    LogFormat, "\"text\" or \"json\"" {
+        /// For people.
+        Text = "text",
+        /// A JSON object a line.
+        Json = "json",
+    }
 }
 
 choice! {
