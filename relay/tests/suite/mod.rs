@@ -233,8 +233,9 @@ pub(crate) fn a_worker_forwards_unchanged_between_bound_peers<I: Io>(rig: Rig<I>
     world.assert_all_counted();
 }
 
-/// Three bound peers, one of which leaves half-way, and a stranger; datagrams of a few lengths, to
-/// each other, to sessions that were never given out, and to one that has ended.
+/// Three bound peers, one of which leaves half-way and another one goes on from elsewhere, and a
+/// stranger; datagrams of a few lengths, to each other, to sessions that were never given out, and to
+/// one that has ended.
 pub(crate) fn mixed_and_hostile_traffic_arrives_where_it_may_and_nowhere_else<I: Io>(rig: Rig<I>) {
     let mut world = World::new(rig);
     let mut clients: Vec<Client> = (0..3).map(|n| world.bound(n + 1, usize::from(n))).collect();
@@ -248,43 +249,56 @@ pub(crate) fn mixed_and_hostile_traffic_arrives_where_it_may_and_nowhere_else<I:
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (random >> 8) % below
     };
+    // At which peer each of them is.
+    let mut homes = [0, 1, 2];
     for round in 0..40_u8 {
         if round == 20 {
             let unbind = clients[2].control(ControlMessage::Unbind);
             world.peers[2].send(&unbind);
             world.serve(1);
         }
+        if round == 30 {
+            // Long enough for a stranger to be told something again.
+            world.now += Duration::from_secs(10);
+            while world.peers[3].receive().is_some() {}
+            homes[1] = 3;
+            clients[1].address = world.peers[3].address();
+            assert!(clients[1].recover(&mut world, b) <= 3);
+            assert_eq!(clients[1].session, b);
+        }
         // Sender, destination, and what is to arrive of the one at the other.
-        let mut expected = [const { [const { Vec::new() }; 3] }; 3];
+        let mut expected = [const { [const { Vec::new() }; 4] }; 4];
+        let is_live = |client: usize| client < 2 || client == 2 && round < 20;
         for number in 0..40 {
             let from = next(4) as usize;
-            let (to, at) =
+            let (to, client) =
                 [(a, 0), (b, 1), (c, 2), (forged, 9), (never, 9), (empty, 9)][next(6) as usize];
             let len = [28, 28, 67, 67, 127, 127, 1200, 1472, 20, 1473][next(10) as usize];
             let mut datagram = vec![0x80 | next(8) as u8; len];
             datagram[1..8].copy_from_slice(&to.to_bytes());
             datagram[8..11].copy_from_slice(&[round, number, from as u8]);
             world.peers[from].send(&datagram);
-            let is_live = |n: usize| n < 2 || n == 2 && round < 20;
-            if (28..=1472).contains(&len) && is_live(from) && is_live(at) && at != from {
-                expected[from][at].push(datagram);
+            let is_sender = (0..3).any(|client| homes[client] == from && is_live(client));
+            let may = is_sender && is_live(client) && homes[client] != from;
+            if may && (28..=1472).contains(&len) {
+                expected[from][homes[client]].push(datagram);
             }
         }
         world.serve(40);
-        for at in 0..3 {
+        for at in 0..4 {
             let count = expected.iter().map(|from| from[at].len()).sum::<usize>();
-            let mut arrived = [const { Vec::new() }; 3];
+            let mut arrived = [const { Vec::new() }; 4];
             for _ in 0..count {
                 let datagram = world.peers[at].receive().expect("everything allowed arrives");
                 arrived[usize::from(datagram[10])].push(datagram);
             }
-            for from in 0..3 {
+            for from in 0..4 {
                 assert!(arrived[from] == expected[from][at], "{from} to {at} in round {round}");
             }
         }
     }
     // What is left is hints for who has no session.
-    for (peer, may_be_told) in world.peers.iter().zip([false, false, true, true]) {
+    for (peer, may_be_told) in world.peers.iter().zip([false, true, true, true]) {
         while let Some(datagram) = peer.receive() {
             assert!(may_be_told && datagram[0] < 0x40, "a stranger got {datagram:02x?}");
         }
