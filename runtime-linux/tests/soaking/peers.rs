@@ -19,6 +19,8 @@ use crate::running::client::{Client, Hop};
 pub(crate) struct Load {
     relay: SocketAddr,
     key: PublicKey,
+    /// What the peers' addresses begin with.
+    network: [u8; 2],
     /// Datagrams that were sent to the relay.
     pub(crate) sent: Arc<AtomicU64>,
 }
@@ -39,9 +41,15 @@ pub(crate) struct Guests {
 }
 
 impl Load {
-    pub(crate) fn new(relay: &Running) -> Self {
+    /// By peers whose addresses begin so.
+    pub(crate) fn new(relay: &Running, network: [u8; 2]) -> Self {
         let (key, relay) = (*relay.entry.public_key(), relay.entry.addresses()[0]);
-        Self { relay, key, sent: Arc::default() }
+        Self { relay, key, network, sent: Arc::default() }
+    }
+
+    /// The relay's port.
+    pub(crate) fn port(&self) -> u16 {
+        self.relay.port()
     }
 }
 
@@ -200,7 +208,8 @@ struct Socket {
 impl Socket {
     /// `net` is the third byte of its address: a relay answers each network at its rate.
     fn new(load: &Load, net: u8) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, net, 1), 0)).unwrap();
+        let [first, second] = load.network;
+        let socket = UdpSocket::bind((Ipv4Addr::new(first, second, net, 1), 0)).unwrap();
         socket.connect(load.relay).unwrap();
         socket.set_nonblocking(true).unwrap();
         Self { socket, load: load.clone() }

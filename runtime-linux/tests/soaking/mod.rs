@@ -1,0 +1,133 @@
+//! A relay under more than it can take, and what is to hold of it.
+
+mod peers;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+pub(crate) use peers::Load;
+use peers::{Guests, Players};
+use waylane_relay::RelayCounters;
+
+use crate::running::Running;
+
+/// How long: as the environment says, or this long.
+pub(crate) fn lasts(otherwise: Duration) -> Duration {
+    let seconds = std::env::var("WAYLANE_SOAK_SECONDS").ok();
+    seconds.map_or(otherwise, |n| Duration::from_secs(n.parse().unwrap()))
+}
+
+/// Puts `relay` under `load`, of which `lost` tells what never reached its sockets.
+pub(crate) fn soak(
+    name: &str,
+    relay: Running,
+    load: &Load,
+    lost: impl Fn() -> u64,
+    lasts: Duration,
+) {
+    let mut players: Vec<Players> = (0..2).map(|n| Players::bound(load, n)).collect();
+    let everybody: Vec<_> = players.iter().flat_map(Players::sessions).collect();
+    let mut guests = Guests::new(load);
+
+    let stop = AtomicBool::new(false);
+    let (early, late) = thread::scope(|scope| {
+        for players in &mut players {
+            scope.spawn(|| players.play(&everybody, &stop));
+        }
+        scope.spawn(|| guests.come_and_go(&stop));
+        // However a thread ends, the others must not go on for ever.
+        let _stops = Stops(&stop);
+        sleep_until(Instant::now() + lasts / 3);
+        let early = resident();
+        sleep_until(Instant::now() + lasts * 2 / 3);
+        (early, resident())
+    });
+
+    let overflowed = settled(&relay, &lost, &load.sent);
+    for players in &mut players {
+        players.assert_still_there();
+    }
+    let overflowed_in_all = settled(&relay, &lost, &load.sent);
+    let counters = relay.stop().counters();
+    assert_accounted(&counters);
+    assert_eq!(counters.workers.received + overflowed_in_all, load.sent.load(Ordering::Relaxed));
+    assert!(overflowed > 0, "it was no overload: {counters:?}");
+    assert!(guests.came > 0 && players.iter().all(|players| players.moves > 0));
+    let drops: Vec<&str> = counters.drops().filter(|(_, n)| *n > 0).map(|(name, _)| name).collect();
+    for reason in ["unbound", "malformed", "no_destination", "to_itself", "forged", "replayed"] {
+        assert!(drops.contains(&reason), "nothing was dropped as {reason}: {counters:?}");
+    }
+    let grown = late.saturating_sub(early);
+    println!(
+        "{name}: sent {}, received {}, forwarded {}, dropped {}, guests {}, grown by {grown} B",
+        load.sent.load(Ordering::Relaxed),
+        counters.workers.received,
+        counters.forwarded(),
+        counters.dropped(),
+        guests.came,
+    );
+    assert!(grown <= GROWTH_MAX, "memory grew from {early} to {late} B");
+}
+
+/// Waits until every datagram sent so far has been dealt with; returns how many found no room in
+/// the relay's sockets.
+fn settled(relay: &Running, lost: impl Fn() -> u64, sent: &AtomicU64) -> u64 {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let counters = relay.handle.counters();
+        let lost = lost();
+        let all = counters.workers.received + lost == sent.load(Ordering::Relaxed);
+        if all && is_accounted(&counters) {
+            return lost;
+        }
+        let sent = sent.load(Ordering::Relaxed);
+        assert!(Instant::now() < end, "sent {sent}, found no room {lost}, {counters:?}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn assert_accounted(counters: &RelayCounters) {
+    assert!(is_accounted(counters), "{counters:?}");
+}
+
+fn is_accounted(counters: &RelayCounters) -> bool {
+    let consumed = counters.owner.control.consumed();
+    counters.workers.received == counters.forwarded() + consumed + counters.dropped()
+}
+
+/// What the kernel has dropped at the sockets of this port, because they were full.
+pub(crate) fn not_taken(port: u16) -> u64 {
+    // Of this thread's namespace.
+    let table = std::fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+    let port = format!(":{port:04X}");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1].ends_with(&port) && row[2].ends_with(":0000"))
+        .map(|row| row.last().unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
+/// Bytes of memory this process has.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+fn sleep_until(end: Instant) {
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
+}
+
+struct Stops<'s>(&'s AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A leak of three bytes a datagram would be more, and what the allocator does with the guests'
+/// memory is less.
+const GROWTH_MAX: u64 = 1 << 20;
