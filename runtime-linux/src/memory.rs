@@ -158,7 +158,8 @@ mod tests {
         let limits = RelayLimits { sessions: 100_000, pending: 1 };
         let (shared, _) = tables(limits).unwrap();
         let tables = shared.tables();
-        assert_eq!((tables.hot.len(), tables.index.len()), (100_000, limits.index_buckets()));
+        let sizes = (limits.hot_entries(), limits.index_buckets());
+        assert_eq!((tables.hot.len(), tables.index.len()), sizes);
     }
 
     #[test]
