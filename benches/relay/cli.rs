@@ -38,11 +38,13 @@ pub(crate) fn main() -> Result<(), String> {
 
 fn measure(net: &Net, part: &str, rounds: Option<usize>) -> Result<(), String> {
     let some = rounds.unwrap_or(1);
+    // What is short, and varies more.
+    let many = rounds.map_or(1, |rounds| 3 * rounds);
     match part {
         "costs" => costs::compare(net, some, rounds.is_none()),
         "overload" => overload::compare(net, some),
-        "latency" => latency::compare(net, some),
-        "workers" => drained::compare(net, some),
+        "latency" => latency::compare(net, many),
+        "workers" => drained::compare(net, many),
         "memory" => memory::compare(net),
         #[cfg(feature = "ebpf")]
         _ => crate::whole::compare(net, some),

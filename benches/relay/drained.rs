@@ -22,7 +22,7 @@ pub(crate) fn compare(net: &Net, rounds: usize) -> Result<(), String> {
     println!("| --- | ---: | ---: | ---: | ---: |");
     for mode in ["naive", "mmsg", "uring"] {
         let mut drained = [const { Vec::new() }; 2];
-        for _ in 0..3 * rounds {
+        for _ in 0..rounds {
             for (workers, drained) in (1..).zip(&mut drained) {
                 drained.push(once(net, mode, workers)?);
             }

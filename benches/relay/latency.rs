@@ -24,7 +24,7 @@ pub(crate) fn compare(net: &Net, rounds: usize) -> Result<(), String> {
     let load = Load { a_second: half as u32, ..load };
     net.let_back(true)?;
     let mut all = MODES.map(|_| [Vec::new(), Vec::new()]);
-    for _ in 0..3 * rounds {
+    for _ in 0..rounds {
         for (mode, all) in MODES.iter().zip(&mut all) {
             for (all, one) in all.iter_mut().zip(once(net, mode, load)?) {
                 all.push(one);

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Failure, bare, benches, demo, fuzz, loom, metadata, scenarios, targets, tidy};
+use crate::{
+    Failure, bare, benches, demo, fuzz, loom, metadata, sanitizer, scenarios, targets, tidy,
+};
 
 /// Runs every step whose name holds one of `words` (without words all of [`STEPS`]), the later ones
 /// even if an earlier one failed, and prints a table.
@@ -61,7 +63,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 25] = [
+static STEPS: [Step; 26] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -78,6 +80,7 @@ static STEPS: [Step; 25] = [
     Step { name: "relay bench, as root", run: benches::relay },
     Step { name: "fuzz", run: fuzz::check },
     Step { name: "loom", run: loom::check },
+    Step { name: "back ends, sanitized", run: sanitizer::check },
     Step { name: "freestanding: host", run: targets::freestanding_host },
     Step { name: "machines: install", run: targets::install },
     Step { name: "machines: Cortex-M4", run: targets::freestanding_board },

@@ -12,6 +12,7 @@ mod demo;
 mod fuzz;
 mod loom;
 mod metadata;
+mod sanitizer;
 mod scenarios;
 mod targets;
 mod tidy;
