@@ -444,6 +444,28 @@ fn a_peer_that_restarts_with_its_key_is_met_again() {
 }
 
 #[test]
+fn a_channel_opened_otherwise_while_a_peer_restarts_is_opened_so() {
+    let mut world = World::connected_pair(68, link());
+    world.open(A, B, 7, Reliability::Unreliable);
+    world.run_for(secs(1));
+    world.stop_player(B);
+    world.start_player(B);
+    assert!(world.bind(&[B]));
+    world.connect(B, A);
+    // The restarted peer's first message has been answered; its first packet is not here yet.
+    world.run_for(ROUND_TRIP * 3 / 4);
+    assert!(world.take_heard(A).is_empty());
+    world.close(A, B, 7);
+    world.open(A, B, 7, Reliability::Reliable);
+    world.open(B, A, 7, Reliability::Reliable);
+    world.run_for(secs(1));
+    assert!(world.is_connected(A, B) && world.is_connected(B, A), "{:?}", world.heard(B));
+    world.say(A, B, 7, b"otherwise");
+    world.run_for(ROUND_TRIP);
+    assert_eq!(world.take_messages(B, 7), [b"otherwise"]);
+}
+
+#[test]
 fn an_invite_lets_a_stranger_ask_and_the_host_accept() {
     use waylane_core::invite::{Invite, InviteSecret};
 

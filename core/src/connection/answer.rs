@@ -192,7 +192,12 @@ impl<C: Crypto> Peer<C> {
         let (instance, parameters) = (self.instance, context.settings.parameters);
         let payload = ResponsePayload { instance, parameters, opens: ChannelOpens::default() };
         payload.emit(&mut writer).ok()?;
-        self.channels.write_opens(&mut context.pools, &mut writer);
+        // While another instance is heard, channels may still change before this one is: what is
+        // told of them now would be about the wrong openings.
+        let heard = self.remote_instance.filter(|_| self.phase != Phase::Connecting);
+        if heard.is_none_or(|instance| instance == question.instance) {
+            self.channels.write_opens(&mut context.pools, &mut writer);
+        }
 
         let mut datagram = heapless::Vec::new();
         datagram.resize(RESPONSE_LEN_MAX, 0).ok()?;
