@@ -1,4 +1,4 @@
-//! A short run of every fuzz target: its committed corpus, then a few seconds of new inputs.
+//! The fuzz targets under AddressSanitizer: over their committed corpora, or in search of more.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,44 +7,75 @@ use crate::Failure;
 use crate::bare::target_directory;
 use crate::ci::cargo;
 
-/// Builds all targets once with AddressSanitizer, runs each over its whole committed corpus and lets
-/// it look for more.
+/// Builds all targets once with AddressSanitizer and runs each over its whole committed corpus and
+/// over nothing else, so that it depends on no luck.
 ///
 /// The corpora are replayed by the ordinary tests of `waylane-fuzz` in any case; without nightly
 /// and cargo-fuzz that is all, and nothing is sanitized.
 ///
 /// # Errors
-/// Names the targets that found something.
+/// Names the targets that an input breaks.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     cargo(root, &["test", "--package", "waylane-fuzz"], &[])?;
     if !is_installed() {
         println!("no cargo-fuzz here: corpora replayed only (scripts/install-fuzz.sh installs it)");
         return Ok(());
     }
-    let targets = targets(root)?;
+    each(root, &targets(root)?, |target| {
+        fuzz(root, &["run", SANITIZER, target, &committed(target), "--", "-runs=0", "-verbosity=0"])
+    })
+}
+
+/// Looks for new inputs for so many seconds a target, in these targets or in all, one after another.
+/// What is found is kept in `target/fuzz-corpus`, from where the next run goes on.
+///
+/// # Errors
+/// What of `arguments` is wrong; the targets that something was found in.
+pub(crate) fn search(root: &Path, arguments: &[String]) -> Result<(), Failure> {
+    let all = targets(root)?;
+    let (seconds, named) = parse(&all, arguments)?;
+    let time = format!("-max_total_time={seconds}");
+    each(root, if named.is_empty() { &all } else { named }, |target| {
+        let found = target_directory(root)?.join("fuzz-corpus").join(target);
+        std::fs::create_dir_all(&found).map_err(|e| format!("{}: {e}", found.display()))?;
+        let (found, committed) = (found.to_string_lossy(), committed(target));
+        let run = ["run", SANITIZER, target, &found, &committed];
+        fuzz(root, &[&run[..], &["--", &time, "-max_len=1500", "-timeout=60"]].concat())
+    })
+}
+
+/// Seconds and names of targets.
+fn parse<'a>(all: &[String], arguments: &'a [String]) -> Result<(u32, &'a [String]), Failure> {
+    let usage = "usage: cargo xtask fuzz SECONDS [TARGET...]";
+    let (seconds, named) = arguments.split_first().ok_or(usage)?;
+    let seconds = seconds.parse().map_err(|_| format!("{seconds} is no number; {usage}"))?;
+    match named.iter().find(|name| !all.contains(name)) {
+        Some(unknown) => Err(format!("no target {unknown}; there are {}", all.join(", "))),
+        None => Ok((seconds, named)),
+    }
+}
+
+/// Runs all these targets, the later ones even if an earlier one failed.
+fn each(
+    root: &Path,
+    targets: &[String],
+    run: impl Fn(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     // All targets link the same crates: without link-time optimisation they are linked at once.
     fuzz(root, &["build", SANITIZER])?;
     let mut failed = Vec::new();
-    for target in &targets {
+    for target in targets {
         println!("{target}");
-        // What is new is written to the first corpus, which is not the committed one. It begins
-        // empty, so that the step does not take longer from run to run.
-        let scratch = target_directory(root)?.join("fuzz-corpus").join(target);
-        if scratch.exists() {
-            std::fs::remove_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
-        }
-        std::fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
-        let (scratch, committed) =
-            (scratch.to_string_lossy().into_owned(), format!("fuzz/corpus/{target}"));
-        let time = format!("-max_total_time={SECONDS_EACH}");
-        // libFuzzer runs the whole corpus first, whatever the time.
-        let run = ["run", SANITIZER, target, &scratch, &committed];
-        let options = ["--", &time, "-timeout=20", "-verbosity=0"];
-        if fuzz(root, &[&run[..], &options].concat()).is_err() {
+        if let Err(why) = run(target) {
+            println!("{why}");
             failed.push(target.as_str());
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("fuzzing found: {}", failed.join(", "))) }
+}
+
+fn committed(target: &str) -> String {
+    format!("fuzz/corpus/{target}")
 }
 
 fn is_installed() -> bool {
@@ -82,4 +113,20 @@ fn fuzz(root: &Path, args: &[&str]) -> Result<(), Failure> {
 
 /// cargo-fuzz's default, said so that it stays.
 const SANITIZER: &str = "--sanitizer=address";
-const SECONDS_EACH: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_names_its_seconds_and_targets() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let all = words("handshake relay_ops");
+        assert_eq!(parse(&all, &words("60")), Ok((60, &[][..])));
+        let one = words("5 relay_ops");
+        assert_eq!(parse(&all, &one), Ok((5, &one[1..])));
+        assert!(parse(&all, &[]).is_err_and(|why| why.contains("usage")));
+        assert!(parse(&all, &words("soon")).is_err_and(|why| why.contains("soon")));
+        assert!(parse(&all, &words("5 hand")).is_err_and(|why| why.contains("handshake")));
+    }
+}

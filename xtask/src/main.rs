@@ -3,6 +3,8 @@
 //! - `cargo xtask ci`: everything CI checks, with a table of steps and seconds at the end;
 //!   `cargo xtask ci licences demo`: only the steps with these words in their names.
 //! - `cargo xtask count`: instructions per message and packet, as callgrind counts them.
+//! - `cargo xtask fuzz 600 endpoint_ops`: looks for inputs that break a target (without a name: each
+//!   target in turn) for so many seconds.
 //! - `cargo xtask tidy`: what lints cannot see (sizes of files, forgotten marks, machine paths).
 
 mod bare;
@@ -29,8 +31,9 @@ fn main() -> ExitCode {
     let done = match arguments.next().as_deref() {
         Some("ci") => ci::run(&root, &arguments.collect::<Vec<_>>()),
         Some("count") => benches::count(&root),
+        Some("fuzz") => fuzz::search(&root, &arguments.collect::<Vec<_>>()),
         Some("tidy") => tidy::check(&root),
-        _ => Err("usage: cargo xtask ci [STEP...] | count | tidy".to_owned()),
+        _ => Err("usage: cargo xtask ci [STEP...] | count | fuzz SECONDS | tidy".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
