@@ -101,7 +101,7 @@ impl core::error::Error for LimitsError {}
 
 /// Connection indices hold 16,384 slots, channel slots a little less.
 const PEERS_MAX: u16 = 15_000;
-const RELAYS_MAX: u8 = 64;
+pub(crate) const RELAYS_MAX: u8 = 64;
 const REQUESTS_MAX: u8 = 16;
 const SENT_PACKETS_MIN: u32 = 16;
 

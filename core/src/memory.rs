@@ -107,6 +107,10 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
         self.deadlines.as_ref()
     }
 
+    pub(crate) fn requests(&self) -> &[RequestSlot] {
+        self.requests.as_ref()
+    }
+
     pub(crate) fn channels(&self) -> &[ChannelSlot] {
         self.channels.as_ref()
     }

@@ -237,6 +237,7 @@ fn endpoint_settings() -> Vec<(&'static str, u64)> {
         ("connect_timeout", config.connect_timeout.as_secs()),
         ("rate.bytes_per_second_min", bytes_per_second_min),
         ("rate.bytes_per_second_max", bytes_per_second_max),
+        ("relays.sessions_max", config.relays.sessions_max.into()),
         ("peers", config.limits.peers.into()),
         ("relays", config.limits.relays.into()),
         ("requests", config.limits.requests.into()),

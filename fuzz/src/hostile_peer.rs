@@ -213,12 +213,17 @@ impl Play {
             6 => {
                 let session = SessionId::new(u32::from(script.byte()), Mallory::SESSION.tag());
                 let relay = self.relay(script.byte());
-                let intent = if kind & 32 == 0 { PathIntent::Probe } else { PathIntent::Move };
+                let intent = match kind & 96 {
+                    32 => PathIntent::Move,
+                    64 => PathIntent::Moved,
+                    _ => PathIntent::Probe,
+                };
                 Frame::PathChallenge { relay, session, nonce: [kind; 8], intent }.emit(writer)
             }
             7 => match self.mallory.challenges.pop() {
                 Some((relay, nonce)) => {
-                    Frame::PathResponse { relay: RelayId(relay), nonce }.emit(writer)
+                    let delay = AckDelay::from_duration(Duration::from_micros(size(kind)));
+                    Frame::PathResponse { relay: RelayId(relay), nonce, delay }.emit(writer)
                 }
                 None => Frame::Ping.emit(writer),
             },

@@ -122,9 +122,13 @@ fn frame<'a>(u: &mut Unstructured<'a>) -> Result<Frame<'a>> {
             relay: RelayId(u.arbitrary()?),
             session: session(u)?,
             nonce: u.arbitrary()?,
-            intent: *u.choose(&[PathIntent::Probe, PathIntent::Move])?,
+            intent: *u.choose(&[PathIntent::Probe, PathIntent::Move, PathIntent::Moved])?,
         },
-        6 => Frame::PathResponse { relay: RelayId(u.arbitrary()?), nonce: u.arbitrary()? },
+        6 => Frame::PathResponse {
+            relay: RelayId(u.arbitrary()?),
+            nonce: u.arbitrary()?,
+            delay: AckDelay::from_duration(Duration::from_micros(varint(u)?)),
+        },
         7 => Frame::RouteUpdate { route: bytes(u, 0, 300)? },
         8 => Frame::Disconnect(*u.choose(&[
             DisconnectReason::Application,

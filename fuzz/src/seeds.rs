@@ -118,7 +118,7 @@ fn packets(add: &mut impl FnMut(&str, Vec<u8>)) {
         Frame::ChannelClose { channel, incarnation },
         Frame::Credit { channel, incarnation, limit: 70_000 },
         Frame::PathChallenge { relay, session: SESSION, nonce: [1; 8], intent: PathIntent::Move },
-        Frame::PathResponse { relay, nonce: [1; 8] },
+        Frame::PathResponse { relay, nonce: [1; 8], delay: AckDelay::default() },
         Frame::RouteUpdate { route: &route[..route_len] },
         Frame::Disconnect(DisconnectReason::ShuttingDown),
     ];

@@ -3,6 +3,7 @@
 
 use super::association::{Association, Via};
 use super::handshake::{Opened, Opens, check_mac, place_of};
+use super::moves::Left;
 use super::path::RelayIndex;
 use super::timers::Timer;
 use super::{Context, Peer, Phase};
@@ -48,6 +49,12 @@ struct Question<C: Crypto> {
     opens: Opens,
     /// Length of the datagram: the answer must not be longer.
     len: usize,
+}
+
+impl<C: Crypto> Answered<C> {
+    pub(super) fn via_relay(&self) -> RelayIndex {
+        self.via.relay
+    }
 }
 
 impl<C: Crypto> Peer<C> {
@@ -254,7 +261,7 @@ impl<C: Crypto> Peer<C> {
         self.begin(context, instance, remote);
         self.sending = Some(place);
         let index = self.ensure_path(context, via.relay, via.relay_id, via.session);
-        self.move_to(context, index);
+        self.move_to(context, index, Left::Working);
         let opens = ChannelOpens::parse(opens).unwrap_or_default();
         for open in opens.iter() {
             // A hint: the same frame comes again under the connection's own keys.

@@ -2,6 +2,7 @@
 //! other side's is in `answer`.
 
 use super::association::{Association, Via};
+use super::moves::Left;
 use super::path::{RelayIndex, backoff};
 use super::timers::Timer;
 use super::{Context, Keep, Peer, Phase};
@@ -73,6 +74,10 @@ impl<C: Crypto> Initiation<C> {
 
     pub(super) fn local_index(&self) -> ConnectionIndex {
         self.local_index
+    }
+
+    pub(super) fn via_relay(&self) -> RelayIndex {
+        self.via.relay
     }
 }
 
@@ -168,7 +173,7 @@ impl<C: Crypto> Peer<C> {
             self.sending = Some(chosen);
             if chosen == place {
                 let index = self.ensure_path(context, via.relay, via.relay_id, via.session);
-                self.move_to(context, index);
+                self.move_to(context, index, Left::Working);
             }
         }
         // Who reached us where our route says has it; who was told in the handshake, too.
@@ -218,6 +223,8 @@ impl<C: Crypto> Peer<C> {
         self.window = PacketWindow::new();
         self.paths.clear();
         self.leaving = None;
+        self.choice = super::PathChoice::new();
+        self.hearing = super::Hearing::new();
         self.sending = None;
         self.owed = super::Owed::default();
         self.stats = super::Traffic::default();
@@ -268,12 +275,11 @@ impl<C: Crypto> Peer<C> {
         let mut usable: heapless::Vec<Via, 8> = heapless::Vec::new();
         for entry in route.relays() {
             let Some(relay) = context.relay(entry.relay) else { continue };
-            let slot = context.relays.get_mut(usize::from(relay.0))?;
-            if slot.session().is_some() {
+            if context.session(relay).is_some() {
                 let way = Via { relay, relay_id: entry.relay, session: entry.session };
                 usable.push(way).ok()?;
             } else if usable.is_empty() {
-                slot.want(context.now, context.crypto);
+                context.want_guest(relay, 0);
             }
         }
         let turn = usize::from(tries / 2).checked_rem(usable.len())?;

@@ -1,11 +1,13 @@
 //! One connection with one peer: handshake, keys, paths, packets, timers (states.md, Connection).
 //!
-//! [`Peer`] has the branches and the state; `path` and `timers` are helpers; `handshake` and
-//! `packet` are its two halves, `moves` says which way they take.
+//! [`Peer`] has the branches and the state; `path`, `hearing` and `timers` are helpers; `handshake`
+//! and `packet` are its two halves, `moves` and `choice` say which way they take.
 
 mod answer;
 mod association;
+mod choice;
 mod handshake;
+mod hearing;
 mod moves;
 mod mtu;
 mod packet;
@@ -26,16 +28,18 @@ use crate::recovery::{
 };
 use crate::route::Route;
 use crate::time::Instant;
-use crate::wire::frame::{DisconnectReason as WireReason, PathIntent};
+use crate::wire::frame::DisconnectReason as WireReason;
 use crate::wire::handshake::{HandshakeParameters, Instance, Stamp};
 
 use answer::Answered;
 use association::Association;
+use choice::PathChoice;
 use handshake::Initiation;
 pub(crate) use handshake::{check_mac, open_initiation, slot_of};
-use moves::Keep;
+use hearing::Hearing;
+use moves::{Keep, ROUTE_PATHS, home_of};
 use mtu::PathMtu;
-use path::{CHALLENGE_TRIES, Paths};
+use path::{CHALLENGE_TRIES, Paths, Purpose};
 pub(crate) use path::{RelayIndex, backoff};
 use quality::QualityWatch;
 pub use timers::Timer;
@@ -75,6 +79,10 @@ pub struct Peer<C: Crypto> {
     mtu: PathMtu,
     /// The path left behind last, until what is in flight there is given up.
     leaving: Option<PathIndex>,
+    choice: PathChoice,
+    hearing: Hearing,
+    /// How often packets took another path.
+    path_moves: u32,
     channels: Channels,
     timers: Timers,
     owed: Owed,
@@ -145,6 +153,8 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// What every path of every connection begins with.
     pub(crate) controller: ControllerKind,
+    /// Sessions at relays at a time.
+    pub(crate) sessions_max: usize,
 }
 
 /// The endpoint, as far as a connection needs it, for one call.
@@ -169,9 +179,23 @@ pub(crate) struct Context<'a, C: Crypto> {
 }
 
 impl<C: Crypto> Context<'_, C> {
-    /// Which slot holds this relay.
+    /// Which slot holds this relay, if it may be used.
     pub(crate) fn relay(&self, id: RelayId) -> Option<RelayIndex> {
-        self.relays.iter().position(|slot| slot.id() == Some(id)).map(|n| RelayIndex(n as u8))
+        let usable = |slot: &RelaySlot<C>| slot.id() == Some(id) && !slot.is_vetoed();
+        self.relays.iter().position(usable).map(|n| RelayIndex(n as u8))
+    }
+
+    /// Wants a session at a relay, as a guest if nothing else; `false` if there are as many sessions
+    /// as may be, `spare` of which are for others.
+    fn want_guest(&mut self, relay: RelayIndex, spare: usize) -> bool {
+        let wanted = self.relays.iter().filter(|slot| slot.is_wanted()).count();
+        let room = wanted + spare < self.settings.sessions_max;
+        let Some(slot) = self.relays.get_mut(usize::from(relay.0)) else { return false };
+        if slot.is_vetoed() || !(slot.is_wanted() || room) {
+            return false;
+        }
+        slot.want(self.now, self.crypto);
+        true
     }
 
     /// The local session at a relay, if there is one now.
@@ -228,6 +252,9 @@ impl<C: Crypto> Default for Peer<C> {
             paths: Paths::default(),
             mtu: PathMtu::new(PathIndex::default()),
             leaving: None,
+            choice: PathChoice::new(),
+            hearing: Hearing::new(),
+            path_moves: 0,
             channels: Channels::default(),
             timers: Timers::default(),
             owed: Owed::default(),
@@ -264,13 +291,14 @@ impl<C: Crypto> Peer<C> {
         if !news {
             return false;
         }
+        let home = self.route.as_ref().and_then(home_of);
         self.route = Some(route);
         match self.phase {
             Phase::Connecting => {
                 self.initiation = None;
                 self.timers.set(Timer::Handshake, context.now);
             }
-            Phase::Connected => self.follow_route(context, Keep::Theirs),
+            Phase::Connected => self.follow_route(context, Keep::Theirs { home }),
             Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
         }
         true
@@ -371,6 +399,11 @@ impl<C: Crypto> Peer<C> {
         self.stats
     }
 
+    /// How often the connection took another path, the first not counted.
+    pub(crate) fn path_switches(&self) -> u32 {
+        self.path_moves.saturating_sub(1)
+    }
+
     /// The path in use and the relay it leads through.
     pub(crate) fn active_path(&self) -> Option<(PathIndex, RelayId)> {
         let index = self.paths.active()?;
@@ -393,12 +426,30 @@ impl<C: Crypto> Peer<C> {
         let in_use = self.paths.iter().any(|(index, path)| {
             path.relay == relay && (Some(index) == active || path.challenge.is_some())
         });
-        let named = |route: &Route| route.relays().iter().any(|entry| entry.relay == id);
+        let named = |most: usize| {
+            let relays = self.route.as_ref().map(Route::relays).unwrap_or_default();
+            relays.iter().take(most).any(|entry| entry.relay == id)
+        };
         match self.phase {
-            Phase::Connecting => in_use || self.route.as_ref().is_some_and(named),
-            Phase::Connected | Phase::Closing { .. } => in_use,
+            Phase::Connecting => in_use || named(Route::RELAYS_MAX),
+            // Where the other side is at home a path is kept ready.
+            Phase::Connected => in_use || named(ROUTE_PATHS),
+            Phase::Closing { .. } => in_use,
             Phase::Free | Phase::Closed => false,
         }
+    }
+
+    /// Whether the connection's packets go through this relay.
+    pub(crate) fn uses_relay(&self, relay: RelayIndex) -> bool {
+        self.paths.active_path().is_some_and(|path| path.relay == relay)
+    }
+
+    /// Whether anything here names this relay by its place.
+    pub(crate) fn refers_to(&self, relay: RelayIndex) -> bool {
+        self.paths.iter().any(|(_, path)| path.relay == relay)
+            || self.associations.iter().flatten().any(|keys| keys.via.relay == relay)
+            || self.initiation.as_ref().is_some_and(|initiation| initiation.via_relay() == relay)
+            || self.answered.as_ref().is_some_and(|answered| answered.via_relay() == relay)
     }
 
     /// The local route changed: the other side is told, if it can be.
@@ -415,18 +466,21 @@ impl<C: Crypto> Peer<C> {
             Phase::Connecting => self.timers.set(Timer::Handshake, context.now),
             Phase::Connected => {
                 self.paths.hurry(context.now);
-                if let Some(path) =
-                    self.paths.active().and_then(|index| self.paths.get(index)).copied()
-                    && path.relay == relay
-                {
-                    self.validate_path(context, &path, PathIntent::Move, CHALLENGE_TRIES);
+                for index in PathIndex::ALL {
+                    if !self.paths.get(index).is_some_and(|path| path.relay == relay) {
+                        continue;
+                    }
+                    if self.paths.active() != Some(index) {
+                        self.challenge(context, index, Purpose::Validate, CHALLENGE_TRIES);
+                        continue;
+                    }
+                    self.challenge(context, index, Purpose::Move, CHALLENGE_TRIES);
                     // There was no session for a while: what was sent into that gap is lost, and
                     // must not keep the window shut until a probe finds out.
-                    if let Some(index) = self.paths.active() {
-                        self.abandon_path(context, index);
-                        self.on_network_changed();
-                    }
+                    self.abandon_path(context, index);
+                    self.on_network_changed();
                 }
+                self.know_route(context);
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
             }
             Phase::Free | Phase::Closing { .. } | Phase::Closed => {}
@@ -461,6 +515,9 @@ impl<C: Crypto> Peer<C> {
                 Timer::KeepAlive => self.owed.ping = true,
                 Timer::Path => self.on_path_timer(context),
                 Timer::LeavePath => self.give_up_left_path(context),
+                Timer::Silence => self.on_silence_timer(context),
+                Timer::Refuge => self.on_refuge_timer(context),
+                Timer::Measure => self.on_measure_timer(context),
             }
         }
     }
@@ -562,10 +619,8 @@ impl<C: Crypto> Peer<C> {
                 owed.ping = true;
                 let frames = recovery.take_oldest_frames(path, &mut context.sent);
                 channels.on_lost(pools, frames);
-                if count > 1 && self.phase != Phase::Connecting {
-                    // Silence: perhaps one of us is no longer where the other sends.
-                    self.follow_route(context, Keep::Nothing);
-                    self.ask_relay(context);
+                if self.phase != Phase::Connecting {
+                    self.on_unacknowledged(context, count);
                 }
             }
         }
@@ -574,8 +629,10 @@ impl<C: Crypto> Peer<C> {
 
     /// Finds out whether the relay in use still answers, sooner than its next keep-alive would.
     fn ask_relay(&self, context: &mut Context<'_, C>) {
-        let path = self.paths.active().and_then(|index| self.paths.get(index));
-        if let Some(slot) = path.and_then(|path| context.relays.get_mut(usize::from(path.relay.0)))
+        if let Some(slot) = self
+            .paths
+            .active_path()
+            .and_then(|path| context.relays.get_mut(usize::from(path.relay.0)))
         {
             slot.ask(context.now);
         }

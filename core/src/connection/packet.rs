@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use super::association::Via;
 use super::handshake::{Told, place_of};
-use super::path::{PROVOKED_TRIES, RelayIndex};
+use super::moves::Left;
+use super::path::{PROVOKED_TRIES, Purpose, RelayIndex};
 use super::timers::Timer;
-use super::{Context, Keep, Peer, Phase, RouteOwed, settle};
+use super::{Context, Peer, Phase, RouteOwed, settle};
 use crate::channel::{Allowed, HEAVY_LOSS, Permit, ProtocolViolation, Scope};
 use crate::crypto::{Crypto, TAG_LEN};
 use crate::endpoint::{DisconnectReason, Refusal};
@@ -81,6 +82,7 @@ impl<C: Crypto> Peer<C> {
             return Ok(());
         }
         self.set_idle_timer(context);
+        self.on_heard(context.now, relay);
 
         let plaintext = sealed.get(..sealed.len().saturating_sub(TAG_LEN)).unwrap_or(&[]);
         let mut wants = AckWanted::Not;
@@ -142,16 +144,13 @@ impl<C: Crypto> Peer<C> {
             Frame::PathChallenge { relay: named, session, nonce, intent } => {
                 self.handle_challenge(context, relay, *named, *session, *nonce, *intent)
             }
-            Frame::PathResponse { relay: named, nonce } => {
-                let (index, moving) =
-                    self.paths.on_response(relay, *named, *nonce).ok_or(Refusal::Path)?;
-                if moving {
-                    self.move_to(context, index);
-                    // Of two moves at once the last answer wins; it must not strand us on a path
-                    // that neither route names.
-                    self.follow_route(context, Keep::Either);
-                }
-                self.timers.set(Timer::Path, self.paths.poll_timeout());
+            Frame::PathResponse { relay: named, nonce, delay } => {
+                let at_ends = delay.duration().saturating_add(context.waited);
+                let (index, purpose) = self
+                    .paths
+                    .on_response(context.now, relay, *named, *nonce, at_ends)
+                    .ok_or(Refusal::Path)?;
+                self.on_path_response(context, index, purpose);
                 Ok(())
             }
             Frame::RouteUpdate { route } => {
@@ -226,10 +225,23 @@ impl<C: Crypto> Peer<C> {
             return Err(Refusal::Path);
         }
         let index = self.ensure_path(context, relay, named, session);
-        self.paths.owe_response(index, nonce);
-        if intent == PathIntent::Move && self.paths.active() != Some(index) {
-            let path = self.paths.get(index).copied().ok_or(Refusal::Path)?;
-            self.validate_path(context, &path, PathIntent::Move, PROVOKED_TRIES);
+        self.paths.owe_response(index, nonce, context.now - context.waited);
+        let validated = self.paths.get(index).is_some_and(|path| path.validated);
+        match intent {
+            PathIntent::Probe if validated => {}
+            PathIntent::Probe => {
+                self.challenge(context, index, Purpose::Validate, PROVOKED_TRIES);
+            }
+            PathIntent::Move | PathIntent::Moved if self.paths.active() == Some(index) => {}
+            // It had an answer from here this way, and so had we once.
+            PathIntent::Moved if self.is_usable(context, index) => {
+                let doubting = self.choice.is_doubting();
+                let left = if doubting { Left::Dead } else { Left::Working };
+                self.move_to(context, index, left);
+            }
+            PathIntent::Move | PathIntent::Moved => {
+                self.challenge(context, index, Purpose::Move, PROVOKED_TRIES);
+            }
         }
         Ok(())
     }
@@ -338,8 +350,8 @@ impl<C: Crypto> Peer<C> {
         let Some(session) = context.session(path.relay) else {
             if content == Content::Path {
                 // No session to answer from: ask again when there is one.
-                self.paths.take_response(index);
-                self.paths.challenge_sent(index, context.now);
+                self.paths.take_response(index, context.now);
+                self.paths.challenge_sent(index, context.now, Duration::ZERO);
                 self.timers.set(Timer::Path, self.paths.poll_timeout());
             }
             return None;
@@ -432,12 +444,18 @@ impl<C: Crypto> Peer<C> {
         let now = context.now;
         let due = self.paths.due(now) == Some(index);
         let Some(path) = self.paths.get(index).copied() else { return filled };
-        if let Some(nonce) = self.paths.take_response(index) {
-            let response = Frame::PathResponse { relay: path.relay_id, nonce };
+        if let Some((nonce, held)) = self.paths.take_response(index, now) {
+            let delay = AckDelay::from_duration(held);
+            let response = Frame::PathResponse { relay: path.relay_id, nonce, delay };
             filled.eliciting |= response.emit(writer).is_ok();
         }
         if let Some(challenge) = path.challenge.filter(|_| due) {
-            let intent = if challenge.moving { PathIntent::Move } else { PathIntent::Probe };
+            let active = self.paths.active() == Some(index);
+            let intent = match challenge.purpose {
+                Purpose::Measure | Purpose::Validate => PathIntent::Probe,
+                Purpose::Move if active && path.validated => PathIntent::Moved,
+                Purpose::Move => PathIntent::Move,
+            };
             let frame = Frame::PathChallenge {
                 relay: via.relay_id,
                 session: via.session,
@@ -445,7 +463,8 @@ impl<C: Crypto> Peer<C> {
                 intent,
             };
             filled.eliciting |= frame.emit(writer).is_ok();
-            self.paths.challenge_sent(index, now);
+            let patience = 2 * self.recovery.rtt(index).smoothed();
+            self.paths.challenge_sent(index, now, patience);
         }
         self.timers.set(Timer::Path, self.paths.poll_timeout());
         filled

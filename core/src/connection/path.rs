@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::id::{RelayId, SessionId};
 use crate::recovery::{MAX_PATHS, PathIndex};
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// Which of the endpoint's relays: an index into its slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,21 +20,46 @@ pub(crate) struct Path {
     pub(crate) relay_id: RelayId,
     /// The other side's session there.
     pub(crate) remote: SessionId,
+    /// A challenge of ours was answered this way.
     pub(crate) validated: bool,
     pub(crate) challenge: Option<Challenge>,
     /// A response owed to the other side's challenge.
-    respond: Option<[u8; 8]>,
+    respond: Option<Response>,
+    /// The round trip of challenges, lightly smoothed; 0 before there is one.
+    rtt_us: u32,
+    /// The last eight challenges, the latest lowest: set if it was not answered.
+    lost: u8,
 }
 
 /// A challenge under way on a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Challenge {
     pub(crate) nonce: [u8; 8],
-    /// Whether the connection moves here when the response comes.
-    pub(crate) moving: bool,
+    next_at: Instant,
+    /// When it left last, in wrapping microseconds.
+    sent_us: u32,
+    pub(crate) purpose: Purpose,
     tries: u8,
     tries_left: u8,
-    next_at: Instant,
+}
+
+/// What a challenge is for, and what follows its answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Purpose {
+    /// Nothing but figures.
+    Measure,
+    /// The path is known to work.
+    Validate,
+    /// The connection moves there; or has moved, and the other side is to follow.
+    Move,
+}
+
+/// An answer that is owed.
+#[derive(Clone, Copy, Debug)]
+struct Response {
+    nonce: [u8; 8],
+    /// When the challenge reached this host, in wrapping microseconds.
+    arrived_us: u32,
 }
 
 /// All paths of one connection, and which one carries its packets.
@@ -44,8 +69,36 @@ pub(crate) struct Paths {
     active: Option<PathIndex>,
     /// Something is asked or answered on a path, which is seldom so.
     asks: bool,
+    /// There is more than one path.
+    several: bool,
     /// No path is made before this because the other side names it.
     provoked_next_at: Instant,
+}
+
+impl Path {
+    /// The round trip of the latest challenges.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        (self.rtt_us > 0).then(|| Duration::from_micros(self.rtt_us.into()))
+    }
+
+    /// What it costs to use this path, in microseconds: its round trip, and a quarter of it for each
+    /// of the last eight challenges beyond two that was not answered. `None` if the latest was not.
+    pub(crate) fn score(&self) -> Option<u64> {
+        let rtt = micros(self.rtt()?);
+        let lost = u64::from(self.lost.count_ones().saturating_sub(2));
+        (self.lost & 1 == 0).then_some(rtt + lost * rtt / 4)
+    }
+
+    fn take_sample(&mut self, elapsed: Duration) {
+        let sample = u32::try_from(micros(elapsed)).unwrap_or(u32::MAX).max(1);
+        self.rtt_us = if self.rtt_us == 0 {
+            sample
+        } else {
+            // Quick to follow: who decides looks at several in a row.
+            let sum = u64::from(self.rtt_us) + 3 * u64::from(sample);
+            (sum / 4).max(1) as u32
+        };
+    }
 }
 
 impl Paths {
@@ -59,6 +112,16 @@ impl Paths {
 
     pub(crate) fn active(&self) -> Option<PathIndex> {
         self.active
+    }
+
+    /// The path that carries the connection's packets.
+    pub(crate) fn active_path(&self) -> Option<&Path> {
+        self.get(self.active?)
+    }
+
+    /// Whether there is another path than the one in use.
+    pub(crate) fn has_several(&self) -> bool {
+        self.several
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PathIndex, &Path)> {
@@ -75,8 +138,8 @@ impl Paths {
     }
 
     /// The path through `relay` to `remote`, made if it is new; `true` if it was made, in which
-    /// case whatever the place carried before is gone. A path that is neither active nor
-    /// challenged gives way first.
+    /// case whatever the place carried before is gone. First gives way another session at the same
+    /// relay, then a path that is not challenged; never the active one.
     pub(crate) fn ensure(
         &mut self,
         relay: RelayIndex,
@@ -90,9 +153,10 @@ impl Paths {
         let place = (0..MAX_PATHS)
             .filter(|place| Some(*place) != active)
             .min_by_key(|place| match &self.paths[*place] {
-                None => 0,
-                Some(path) if path.challenge.is_none() => 1,
-                Some(_) => 2,
+                Some(path) if path.relay == relay => 0,
+                None => 1,
+                Some(path) if path.challenge.is_none() => 2,
+                Some(_) => 3,
             })
             .unwrap_or(0);
         self.paths[place] = Some(Path {
@@ -102,54 +166,79 @@ impl Paths {
             validated: false,
             challenge: None,
             respond: None,
+            rtt_us: 0,
+            lost: 0,
         });
+        self.settle();
         (PathIndex::ALL[place], true)
     }
 
     /// Sends the connection's packets this way from now on; answers the path left behind.
     pub(crate) fn activate(&mut self, index: PathIndex) -> Option<PathIndex> {
-        self.validate(index);
+        if let Some(path) = self.get_mut(index) {
+            path.validated = true;
+            path.challenge = None;
+        }
+        self.settle();
         let before = self.active.replace(index);
         before.filter(|old| *old != index)
     }
 
-    /// Begins to validate a path with at most so many challenges, unless it is being validated
-    /// already.
+    /// Begins to challenge a path, at most so many times, unless that is under way already.
     pub(crate) fn challenge(
         &mut self,
         index: PathIndex,
         nonce: [u8; 8],
-        moving: bool,
+        purpose: Purpose,
         tries: u8,
         now: Instant,
     ) {
         let Some(path) = self.get_mut(index) else { return };
         match &mut path.challenge {
             Some(challenge) => {
-                challenge.moving |= moving;
+                challenge.purpose = challenge.purpose.max(purpose);
                 challenge.tries_left = challenge.tries_left.max(tries);
             }
             None => {
-                path.challenge =
-                    Some(Challenge { nonce, moving, tries: 0, tries_left: tries, next_at: now });
+                path.challenge = Some(Challenge {
+                    nonce,
+                    next_at: now,
+                    sent_us: 0,
+                    purpose,
+                    tries: 0,
+                    tries_left: tries,
+                });
                 self.asks = true;
             }
         }
     }
 
-    /// Owes the other side an answer on this path.
-    pub(crate) fn owe_response(&mut self, index: PathIndex, nonce: [u8; 8]) {
+    /// Forgets a challenge, so that a new one begins at once.
+    pub(crate) fn drop_challenge(&mut self, index: PathIndex) {
         if let Some(path) = self.get_mut(index) {
-            path.respond = Some(nonce);
+            path.challenge = None;
+        }
+        self.settle();
+    }
+
+    /// Owes the other side an answer on this path to a challenge that reached this host at
+    /// `arrived`.
+    pub(crate) fn owe_response(&mut self, index: PathIndex, nonce: [u8; 8], arrived: Instant) {
+        if let Some(path) = self.get_mut(index) {
+            path.respond = Some(Response { nonce, arrived_us: arrived.as_micros() as u32 });
             self.asks = true;
         }
     }
 
-    /// The answer owed on this path, once.
-    pub(crate) fn take_response(&mut self, index: PathIndex) -> Option<[u8; 8]> {
-        let nonce = self.get_mut(index)?.respond.take();
+    /// The answer owed on this path, once, and how long it has been.
+    pub(crate) fn take_response(
+        &mut self,
+        index: PathIndex,
+        now: Instant,
+    ) -> Option<([u8; 8], Duration)> {
+        let Response { nonce, arrived_us } = self.get_mut(index)?.respond.take()?;
         self.settle();
-        nonce
+        Some((nonce, wrapping_since(now, arrived_us)))
     }
 
     /// Whether a path that the other side names may be made now: seldom, so that it cannot send us
@@ -162,41 +251,50 @@ impl Paths {
         allowed
     }
 
-    /// The path on which a challenge or a response should leave now.
+    /// The path on which a challenge or a response should leave now, the one in use first.
     pub(crate) fn due(&self, now: Instant) -> Option<PathIndex> {
         if !self.asks {
             return None;
         }
-        self.iter()
-            .find(|(_, path)| {
-                path.respond.is_some()
-                    || path.challenge.is_some_and(|challenge| {
-                        challenge.next_at <= now && challenge.tries_left > 0
-                    })
-            })
-            .map(|(index, _)| index)
+        let is_due = |path: &Path| {
+            path.respond.is_some()
+                || path
+                    .challenge
+                    .is_some_and(|challenge| challenge.next_at <= now && challenge.tries_left > 0)
+        };
+        if self.active_path().is_some_and(is_due) {
+            return self.active;
+        }
+        self.iter().find(|(_, path)| is_due(path)).map(|(index, _)| index)
     }
 
-    /// The challenge on this path was just sent: the next try is later.
-    pub(crate) fn challenge_sent(&mut self, index: PathIndex, now: Instant) {
+    /// The challenge on this path was just sent: the next try is later, not before `patience`.
+    pub(crate) fn challenge_sent(&mut self, index: PathIndex, now: Instant, patience: Duration) {
         let Some(path) = self.get_mut(index) else { return };
         let Some(challenge) = &mut path.challenge else { return };
-        challenge.next_at = now + backoff(challenge.tries);
+        challenge.next_at = now + backoff(challenge.tries).max(patience.min(PATIENCE_MAX));
+        challenge.sent_us = now.as_micros() as u32;
         challenge.tries = challenge.tries.saturating_add(1);
         challenge.tries_left = challenge.tries_left.saturating_sub(1);
     }
 
-    /// Takes out a path that has been challenged in vain; its place may still have packets in
-    /// flight. The active path only loses its challenge.
+    /// Gives up a challenge that was not answered; a path that was to be validated goes, though its
+    /// place may still have packets in flight. The active path only loses its challenge, and so
+    /// does one that was measured, until it never answers.
     pub(crate) fn take_unanswered(&mut self, now: Instant) -> Option<PathIndex> {
         let (index, _) = self.iter().find(|(_, path)| {
             path.challenge
                 .is_some_and(|challenge| challenge.tries_left == 0 && challenge.next_at <= now)
         })?;
-        if self.active == Some(index) {
-            self.get_mut(index)?.challenge = None;
-        } else {
-            self.paths[index.get()] = None;
+        let active = self.active == Some(index);
+        let place = &mut self.paths[index.get()];
+        if let Some(path) = place {
+            let challenge = path.challenge.take();
+            path.lost = path.lost << 1 | 1;
+            let measured = challenge.is_some_and(|challenge| challenge.purpose == Purpose::Measure);
+            if !active && (!measured || path.lost == u8::MAX) {
+                *place = None;
+            }
         }
         self.settle();
         Some(index)
@@ -219,39 +317,48 @@ impl Paths {
             .unwrap_or(Instant::FAR)
     }
 
-    /// A response came through `relay`: the path it validates, and whether to move there.
+    /// A response came through `relay` that had spent `at_ends` in the hosts: the path it
+    /// validates, and what it was asked for.
     pub(crate) fn on_response(
         &mut self,
+        now: Instant,
         relay: RelayIndex,
         relay_id: RelayId,
         nonce: [u8; 8],
-    ) -> Option<(PathIndex, bool)> {
-        let (index, moving) = self.iter().find_map(|(index, path)| {
-            let challenge = path.challenge?;
-            (path.relay == relay && path.relay_id == relay_id && challenge.nonce == nonce)
-                .then_some((index, challenge.moving))
-        })?;
-        self.validate(index);
-        Some((index, moving))
+        at_ends: Duration,
+    ) -> Option<(PathIndex, Purpose)> {
+        let path = self.paths.iter_mut().enumerate().find_map(|(n, path)| {
+            let path = path.as_mut()?;
+            let fits = path.relay == relay
+                && path.relay_id == relay_id
+                && path.challenge.is_some_and(|challenge| challenge.nonce == nonce);
+            fits.then_some((PathIndex::new(n)?, path))
+        });
+        let (index, path) = path?;
+        let challenge = path.challenge.take()?;
+        path.validated = true;
+        path.lost <<= 1;
+        // After a repeat nobody knows which of the two was answered (Karn).
+        if challenge.tries == 1 {
+            path.take_sample(wrapping_since(now, challenge.sent_us).saturating_sub(at_ends));
+        }
+        self.settle();
+        Some((index, challenge.purpose))
     }
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// This way works.
-    fn validate(&mut self, index: PathIndex) {
-        if let Some(path) = self.get_mut(index) {
-            path.validated = true;
-            path.challenge = None;
-        }
-        self.settle();
-    }
-
     fn settle(&mut self) {
         let asks = |path: &Path| path.challenge.is_some() || path.respond.is_some();
         self.asks = self.paths.iter().flatten().any(asks);
+        self.several = self.paths.iter().flatten().count() > 1;
     }
+}
+
+fn wrapping_since(now: Instant, earlier_us: u32) -> Duration {
+    Duration::from_micros(u64::from((now.as_micros() as u32).wrapping_sub(earlier_us)))
 }
 
 /// 250 ms, doubling to 2 s: the pace of first messages and path challenges.
@@ -263,6 +370,8 @@ pub(crate) fn backoff(tries: u8) -> Duration {
 pub(crate) const CHALLENGE_TRIES: u8 = 10;
 /// So many challenges at most go to a path that only the other side has named.
 pub(crate) const PROVOKED_TRIES: u8 = 3;
+/// No path is so long that an answer should be waited for longer before asking again.
+const PATIENCE_MAX: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -280,15 +389,24 @@ mod tests {
         (paths, first, second)
     }
 
+    fn answer(
+        paths: &mut Paths,
+        relay: RelayIndex,
+        id: RelayId,
+        nonce: u8,
+    ) -> Option<(PathIndex, Purpose)> {
+        paths.on_response(Instant::ZERO, relay, id, [nonce; 8], Duration::ZERO)
+    }
+
     #[test]
     fn only_the_named_relay_and_nonce_validate() {
         let (mut paths, first, second) = paths();
-        paths.challenge(second, [7; 8], true, 3, Instant::ZERO);
-        assert_eq!(paths.on_response(R1.0, R1.1, [7; 8]), None);
-        assert_eq!(paths.on_response(R2.0, R1.1, [7; 8]), None);
-        assert_eq!(paths.on_response(R2.0, R2.1, [8; 8]), None);
-        assert_eq!(paths.on_response(R2.0, R2.1, [7; 8]), Some((second, true)));
-        assert_eq!(paths.on_response(R2.0, R2.1, [7; 8]), None);
+        paths.challenge(second, [7; 8], Purpose::Move, 3, Instant::ZERO);
+        assert_eq!(answer(&mut paths, R1.0, R1.1, 7), None);
+        assert_eq!(answer(&mut paths, R2.0, R1.1, 7), None);
+        assert_eq!(answer(&mut paths, R2.0, R2.1, 8), None);
+        assert_eq!(answer(&mut paths, R2.0, R2.1, 7), Some((second, Purpose::Move)));
+        assert_eq!(answer(&mut paths, R2.0, R2.1, 7), None);
         assert_eq!(paths.active(), Some(first));
         assert_eq!(paths.activate(second), Some(first));
     }
@@ -296,13 +414,13 @@ mod tests {
     #[test]
     fn challenges_back_off_and_end() {
         let (mut paths, first, second) = paths();
-        paths.challenge(first, [6; 8], false, 1, Instant::ZERO);
-        paths.challenge(second, [7; 8], false, 3, Instant::ZERO);
+        paths.challenge(first, [6; 8], Purpose::Validate, 1, Instant::ZERO);
+        paths.challenge(second, [7; 8], Purpose::Validate, 3, Instant::ZERO);
         let mut sent = 0;
         while paths.poll_timeout() != Instant::FAR {
             let now = paths.poll_timeout();
             if let Some(index) = paths.due(now) {
-                paths.challenge_sent(index, now);
+                paths.challenge_sent(index, now, Duration::ZERO);
                 sent += 1;
             } else {
                 assert!(paths.take_unanswered(now).is_some());
@@ -330,5 +448,45 @@ mod tests {
             assert_ne!(index, first);
         }
         assert!(paths.find(R1.0, SessionId::new(1, 1)).is_some());
+    }
+
+    #[test]
+    fn challenges_measure_and_time_at_the_ends_is_taken_off() {
+        let at = Instant::from_millis;
+        let (mut paths, _, second) = paths();
+        let mut measure = |sent: u64, came: u64, at_ends: u64| {
+            paths.challenge(second, [1; 8], Purpose::Measure, 1, at(sent));
+            paths.challenge_sent(second, at(sent), Duration::ZERO);
+            let at_ends = Duration::from_millis(at_ends);
+            paths.on_response(at(came), R2.0, R2.1, [1; 8], at_ends).unwrap();
+            *paths.get(second).unwrap()
+        };
+        // The clock's low half wraps in between.
+        let start = 4_294_960;
+        let path = measure(start, start + 50, 10);
+        assert_eq!((path.rtt(), path.score()), (Some(Duration::from_millis(40)), Some(40_000)));
+        assert_eq!(measure(start + 90, start + 170, 0).rtt(), Some(Duration::from_millis(70)));
+        for n in 0..7 {
+            let now = at(start + 1000 + n * 1000);
+            paths.challenge(second, [2; 8], Purpose::Measure, 1, now);
+            paths.challenge_sent(second, now, Duration::ZERO);
+            assert_eq!(paths.take_unanswered(now + backoff(0)), Some(second));
+            assert_eq!(paths.get(second).unwrap().score(), None, "silent");
+        }
+        let now = at(start + 9000);
+        paths.challenge(second, [3; 8], Purpose::Measure, 1, now);
+        paths.challenge_sent(second, now, Duration::ZERO);
+        paths.on_response(now + Duration::from_millis(70), R2.0, R2.1, [3; 8], Duration::ZERO);
+        assert_eq!(paths.get(second).unwrap().score(), Some(70_000 + 5 * 70_000 / 4));
+    }
+
+    #[test]
+    fn a_new_session_at_a_relay_takes_the_place_of_the_one_before() {
+        let (mut paths, first, second) = paths();
+        let (third, _) = paths.ensure(R2.0, R2.1, SessionId::new(3, 3));
+        assert_eq!(third, second);
+        let (fourth, _) = paths.ensure(R1.0, R1.1, SessionId::new(4, 4));
+        assert_ne!(fourth, first, "but not while that is in use");
+        assert!(paths.has_several());
     }
 }

@@ -24,13 +24,19 @@ pub enum Timer {
     Path,
     /// What is in flight on a path left behind is given up.
     LeavePath,
+    /// Time to wonder why nothing is heard.
+    Silence,
+    /// Another path is used, unless the doubted one has answered.
+    Refuge,
+    /// Paths are measured and compared.
+    Measure,
     /// The disconnect is repeated, or the connection forgotten.
     Close,
 }
 
 impl Timer {
     /// Every timer, in the order in which those due at once are handled.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Idle,
         Self::Connect,
         Self::Close,
@@ -41,6 +47,9 @@ impl Timer {
         Self::KeepAlive,
         Self::Path,
         Self::LeavePath,
+        Self::Silence,
+        Self::Refuge,
+        Self::Measure,
     ];
 }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::RelayChoice;
 use crate::crypto::Secret;
 use crate::id::ApplicationId;
 use crate::limits::{Limits, LimitsError};
@@ -25,6 +26,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How fast each connection may send. Default [`SendRate::ADAPTIVE`].
     pub rate: SendRate,
+    /// How relays are chosen. Default [`RelayChoice::DEFAULT`].
+    pub relays: RelayChoice,
     /// Sizes of everything. Default [`Limits::DEFAULT`].
     pub limits: Limits,
 }
@@ -38,6 +41,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(30),
             rate: SendRate::ADAPTIVE,
+            relays: RelayChoice::DEFAULT,
             limits: Limits::DEFAULT,
         }
     }
@@ -56,6 +60,9 @@ impl Config {
             return Err(ConfigError::ConnectTimeout);
         }
         self.rate.check()?;
+        if self.relays.sessions_max < 2 {
+            return Err(ConfigError::SessionsMax);
+        }
         self.limits.check().map_err(ConfigError::Limits)
     }
 }
@@ -132,6 +139,8 @@ pub enum ConfigError {
     Rate,
     /// The minimum of `rate` is above its maximum.
     RateBounds,
+    /// `relays.sessions_max` leaves no place for a home and a standby.
+    SessionsMax,
     /// The limits do not fit together.
     Limits(LimitsError),
 }
@@ -149,6 +158,9 @@ impl fmt::Display for ConfigError {
             Self::RateBounds => f.write_str(
                 "rate: bytes_per_second_min is above bytes_per_second_max; lower it, or raise that",
             ),
+            Self::SessionsMax => {
+                f.write_str("relays.sessions_max is below 2; home and standby need one each")
+            }
             Self::Limits(error) => error.fmt(f),
         }
     }

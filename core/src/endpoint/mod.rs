@@ -3,6 +3,7 @@
 //! Four families of methods, in any order: commands, `handle_*`, `poll_*`, getters. The one rule is
 //! that the clock handed in never runs backwards.
 
+mod choice;
 mod config;
 mod counters;
 mod deadlines;
@@ -18,6 +19,8 @@ mod request;
 mod stats;
 mod transmit;
 
+pub(crate) use choice::is_much_better;
+pub use choice::{ChosenAs, RelayChoice, RelayPolicy};
 pub use config::{Config, ConfigError, SendRate};
 pub use counters::{Counters, Refusal};
 pub use deadlines::DeadlineSlot;
@@ -88,6 +91,7 @@ struct State<C> {
     /// The application has perhaps not been told of every request.
     request_news: bool,
     home: Home,
+    choice: RelayChoice,
     /// Strangers with this secret are heard.
     accept_requests: Option<InviteSecret>,
     /// Peers that left a moment ago: commands about them are not the application's mistake.
@@ -123,6 +127,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             idle_timeout: config.idle_timeout,
             connect_timeout: config.connect_timeout,
             controller: config.rate.controller(),
+            sessions_max: config.relays.sessions_max.into(),
         };
         let mut endpoint = Self {
             memory: Memory::new(&config.limits, lender),
@@ -147,6 +152,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 route_news: false,
                 request_news: false,
                 home: Home::default(),
+                choice: config.relays.clone(),
                 accept_requests: None,
                 left: heapless::Deque::new(),
             },
@@ -155,7 +161,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         Ok(endpoint)
     }
 
-    /// Trusts a relay: adds it to the directory. The first becomes home. Adding one again is fine.
+    /// Trusts a relay: adds it to the directory. The first becomes home until it is known which is
+    /// best. Adding one again is fine, and changes its addresses and region.
     ///
     /// # Errors
     /// [`AddRelayError`].
@@ -164,14 +171,31 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             return Err(AddRelayError::NoAddress);
         }
         let id = RelayId::from_key_hash(&C::sha256(&[&entry.public_key().0]));
-        if self.parts().context.relay(id).is_some() {
+        let known = self.memory.relays().iter().position(|slot| slot.id() == Some(id));
+        if let Some(place) = known {
+            self.renew_relay(RelayIndex(place as u8), entry);
             return Ok(());
         }
-        let (place, slot) = self.memory.add_relay().ok_or(AddRelayError::Full)?;
-        slot.place(id, entry.clone());
-        if self.state.home.relay.is_none() {
-            self.prefer_home(RelayIndex(place as u8));
-        }
+        let place = match self.memory.add_relay() {
+            Some((place, slot)) => {
+                slot.place(id, entry.clone());
+                place
+            }
+            None => self.replace_removed(id, entry).ok_or(AddRelayError::Full)?,
+        };
+        self.take_in_relay(RelayIndex(place as u8));
+        Ok(())
+    }
+
+    /// Takes a relay out of the directory: it is left, by connections too, and sent nothing any
+    /// more once it has been.
+    ///
+    /// # Errors
+    /// [`UnknownRelay`].
+    pub fn remove_relay(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
+        let index = self.find_relay(relay).ok_or(UnknownRelay)?;
+        self.set_policy(index, RelayPolicy::Veto);
+        self.memory.relays_mut()[usize::from(index.0)].removed = true;
         Ok(())
     }
 
@@ -193,13 +217,6 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.state.route.as_ref()
     }
 
-    /// The relay that the route names.
-    #[must_use]
-    pub fn home(&self) -> Option<RelayId> {
-        let home = self.state.home.relay?;
-        self.memory.relays().get(usize::from(home.0))?.id()
-    }
-
     /// What was sent, received and refused.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -214,7 +231,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     /// The directory.
     pub fn directory(&self) -> impl Iterator<Item = &RelayEntry> {
-        self.memory.relays().iter().filter_map(RelaySlot::entry)
+        self.memory.relays().iter().filter(|slot| !slot.removed).filter_map(RelaySlot::entry)
     }
 
     /// Tells the time before a command, where long may have passed since the last call that did:
@@ -391,13 +408,28 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.state.accept_requests = secret;
     }
 
-    /// Makes a relay of the directory home: the route names it as soon as a session there is
-    /// established, and connected peers follow without a gap.
+    /// Says what is wanted of a relay of the directory; what follows is make before break.
+    ///
+    /// # Errors
+    /// [`UnknownRelay`].
+    pub fn set_relay_policy(
+        &mut self,
+        relay: RelayId,
+        policy: RelayPolicy,
+    ) -> Result<(), UnknownRelay> {
+        let index = self.find_relay(relay).ok_or(UnknownRelay)?;
+        self.set_policy(index, policy);
+        Ok(())
+    }
+
+    /// Prefers one relay of the directory to all others ([`RelayPolicy::Prefer`], and to none else):
+    /// the route names it first as soon as a session there is established, and connected peers
+    /// follow without a gap.
     ///
     /// # Errors
     /// [`UnknownRelay`].
     pub fn set_home(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
-        let index = self.parts().context.relay(relay).ok_or(UnknownRelay)?;
+        let index = self.find_relay(relay).ok_or(UnknownRelay)?;
         self.prefer_home(index);
         Ok(())
     }
@@ -421,6 +453,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         for peer in parts.peers.iter_mut() {
             peer.on_network_changed();
         }
+        self.measure_anew();
     }
 
     /// Takes leave: disconnects every peer and unbinds at every relay. What remains is to
@@ -435,7 +468,13 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.state.home = Home::default();
         for relay in self.parts().context.relays.iter_mut() {
             relay.leave();
+            relay.measure_mut().stop();
         }
+    }
+
+    fn find_relay(&self, id: RelayId) -> Option<RelayIndex> {
+        let known = |slot: &RelaySlot<C>| slot.id() == Some(id) && !slot.removed;
+        Some(RelayIndex(self.memory.relays().iter().position(known)? as u8))
     }
 
     fn connect(
@@ -490,7 +529,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             return Err(ConnectError::NoRelay);
         }
         let known = |entry: &RouteRelay| {
-            self.memory.relays().iter().any(|slot| slot.id() == Some(entry.relay))
+            let usable = |slot: &RelaySlot<C>| !slot.is_vetoed() && slot.id() == Some(entry.relay);
+            self.memory.relays().iter().any(usable)
         };
         if route.relays().iter().any(known) { Ok(()) } else { Err(ConnectError::UnknownRelay) }
     }

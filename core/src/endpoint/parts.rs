@@ -3,7 +3,7 @@
 use super::queue::Queue;
 use super::{Endpoint, IndexSlot, RequestSlot, deadlines, index};
 use crate::channel::{PoolMemory, Pools, Scope};
-use crate::connection::{Context, Peer};
+use crate::connection::{Context, Peer, RelayIndex};
 use crate::crypto::Crypto;
 use crate::endpoint::DeadlineSlot;
 use crate::id::PeerId;
@@ -68,6 +68,19 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let answer = act(&mut parts.peers[slot], &mut parts.context);
         parts.refresh(slot);
         answer
+    }
+
+    /// Does something with every peer because of a relay.
+    pub(super) fn with_peers(
+        &mut self,
+        relay: RelayIndex,
+        act: impl Fn(&mut Peer<C>, &mut Context<'_, C>, RelayIndex),
+    ) {
+        for slot in 0..self.memory.peers().len() {
+            if self.memory.peers()[slot].id().is_some() {
+                self.with_peer(slot, |peer, context| act(peer, context, relay));
+            }
+        }
     }
 
     pub(super) fn find(&self, peer: PeerId) -> Option<usize> {

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::request::{DATAGRAM_LEN_MAX as REQUEST_LEN_MAX, Held};
 use super::{Endpoint, Refusal, RelaySlot};
-use crate::connection::{RelayIndex, check_mac, open_initiation, slot_of};
+use crate::connection::{Peer, RelayIndex, check_mac, open_initiation, slot_of};
 use crate::crypto::Crypto;
 use crate::id::PeerId;
 use crate::memory::Lender;
@@ -133,20 +133,30 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let place = usize::from(relay.0);
         let parts = self.parts();
         let context = parts.context;
-        let mut hop = HopContext { crypto: context.crypto, identity: context.identity };
+        let waited = context.waited;
+        let mut hop = HopContext { waited, crypto: context.crypto, identity: context.identity };
         let slot = &mut context.relays[place];
         let before = (slot.session(), slot.proven_session());
+        let drained = slot.is_draining();
         let handled = slot.handle(context.now, kind, &mut hop, bytes);
         let after = (slot.session(), slot.proven_session());
+        let drains = slot.is_draining() && !drained;
         if before.0 != after.0 && after.0.is_some() {
-            for slot in 0..self.memory.peers().len() {
-                self.with_peer(slot, |peer, context| {
-                    peer.on_relay_bound(context, relay);
-                    peer.handle_timeout(context);
-                });
-            }
+            self.with_peers(relay, |peer, context, relay| {
+                peer.on_relay_bound(context, relay);
+                peer.handle_timeout(context);
+            });
+        } else if before.0.is_some() && after.0.is_none() {
+            self.with_peers(relay, Peer::on_relay_lost);
         }
-        if before.1 != after.1 || handled.is_ok() && self.memory.relays()[place].is_draining() {
+        if drains {
+            self.with_peers(relay, Peer::on_relay_leaving);
+        }
+        if kind == Kind::ProbeReply && handled.is_ok() {
+            self.on_measured(relay);
+        } else if before.1 != after.1
+            || handled.is_ok() && self.memory.relays()[place].is_draining()
+        {
             self.settle_home();
         }
         handled

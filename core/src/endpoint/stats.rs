@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Endpoint, RelaySlot, RelayState};
+use super::{ChosenAs, Endpoint, RelayPolicy, RelaySlot, RelayState};
 use crate::channel;
 use crate::crypto::Crypto;
 use crate::directory::RelayEntry;
@@ -17,6 +17,8 @@ pub struct PeerStats {
     pub connected: bool,
     /// The relay that carries the connection.
     pub relay: Option<RelayId>,
+    /// How often it went over to another path.
+    pub path_switches: u32,
     /// Smoothed round-trip time (RFC 9002 §5.3).
     pub rtt: Duration,
     /// The latest sample.
@@ -78,10 +80,20 @@ pub struct RelayStatus<'a> {
     pub entry: &'a RelayEntry,
     /// How far the way to a session there is.
     pub state: RelayState,
-    /// Round-trip time of the latest keep-alive.
+    /// Smoothed round-trip time of its probes; of the latest keep-alive in a directory of one.
     pub rtt: Option<Duration>,
-    /// Whether the route names it.
+    /// Smoothed difference between one round trip and the next.
+    pub jitter: Duration,
+    /// The share of the last eight probes that was lost, in 1/1024.
+    pub loss: u32,
+    /// Whether the route names it first.
     pub home: bool,
+    /// Whether there is a session, or one is asked for, because of a connection only.
+    pub guest: bool,
+    /// What the application wants of it.
+    pub policy: RelayPolicy,
+    /// Why it was chosen, or why not.
+    pub chosen_as: ChosenAs,
 }
 
 impl<C: Crypto, L: Lender> Endpoint<C, L> {
@@ -96,6 +108,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         Some(PeerStats {
             connected: peer.is_connected(),
             relay: path.map(|(_, relay)| relay),
+            path_switches: peer.path_switches(),
             rtt: rtt.smoothed(),
             rtt_latest: rtt.latest(),
             rtt_min: rtt.min(),
@@ -138,14 +151,21 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// Every relay of the directory.
     pub fn relays(&self) -> impl Iterator<Item = RelayStatus<'_>> {
         let home = self.home();
-        self.memory.relays().iter().filter_map(move |slot: &RelaySlot<C>| {
+        let relays = self.memory.relays().iter().filter(|slot| !slot.removed);
+        relays.filter_map(move |slot: &RelaySlot<C>| {
             let id = slot.id()?;
             Some(RelayStatus {
                 id,
                 entry: slot.entry()?,
                 state: slot.state(),
                 rtt: slot.rtt(),
+                jitter: slot.measure().jitter(),
+                loss: slot.measure().loss(),
                 home: home == Some(id),
+                guest: slot.is_wanted()
+                    && !matches!(slot.chosen_as, ChosenAs::Home | ChosenAs::Standby),
+                policy: slot.policy,
+                chosen_as: slot.chosen_as,
             })
         })
     }

@@ -7,9 +7,10 @@ use super::hop::HopContext;
 use super::parts::Parts;
 use super::{Endpoint, RelaySlot, deadlines};
 use crate::channel::{ChannelEvent, Scope};
-use crate::connection::{Notice, Peer, Timer};
+use crate::connection::{Notice, Peer, RelayIndex, Timer};
 use crate::crypto::Crypto;
 use crate::id::{PeerId, RelayId};
+use crate::limits::RELAYS_MAX;
 use crate::memory::Lender;
 use crate::time::Instant;
 
@@ -212,14 +213,22 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let answering = |slot: &RelaySlot<C>| slot.proven_session().is_some();
         let answering = self.memory.relays().iter().filter(|slot| answering(slot)).count();
         let parts = self.parts();
-        let mut lost = false;
-        for slot in parts.context.relays.iter_mut() {
-            let was = slot.session().is_some();
+        let mut changed = false;
+        let mut lost: heapless::Vec<RelayIndex, { RELAYS_MAX as usize }> = heapless::Vec::new();
+        for (n, slot) in parts.context.relays.iter_mut().enumerate() {
+            let was = slot.answers();
             slot.handle_timeout(now, answering > 0, parts.context.crypto);
-            lost |= was && slot.session().is_none();
+            changed |= slot.has_notice();
+            if was && !slot.answers() {
+                // There is room for every relay that there may be.
+                let _ = lost.push(RelayIndex(n as u8));
+            }
         }
-        if lost {
+        if changed || !lost.is_empty() {
             self.settle_home();
+        }
+        for relay in lost {
+            self.with_peers(relay, Peer::on_relay_lost);
         }
     }
 
@@ -235,11 +244,18 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     fn transmit_to_relays(&mut self, out: &mut [u8]) -> Option<Transmit> {
         let parts = self.parts();
         let context = parts.context;
-        let mut hop = HopContext { crypto: context.crypto, identity: context.identity };
-        context.relays.iter_mut().find_map(|slot| {
+        let waited = context.waited;
+        let mut hop = HopContext { waited, crypto: context.crypto, identity: context.identity };
+        let transmit = context.relays.iter_mut().find_map(|slot| {
             let len = slot.poll_transmit(context.now, &mut hop, out)?;
             Some(Transmit { to: slot.address()?, len, segment_size: None })
-        })
+        });
+        if transmit.is_some() {
+            return transmit;
+        }
+        let (relay, len) = self.transmit_probe(out)?;
+        let to = self.memory.relays().get(usize::from(relay.0))?.address()?;
+        Some(Transmit { to, len, segment_size: None })
     }
 
     /// The last word to a relay, when nothing else is to be sent through it.

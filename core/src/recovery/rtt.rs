@@ -20,12 +20,12 @@ pub struct EndDelay {
 /// The estimate of one path's round-trip time, in the caller's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rtt {
-    latest_us: u64,
-    smoothed_us: u64,
-    variation_us: u64,
-    min_us: u64,
-    jitter_us: u64,
-    end_delay_us: u64,
+    latest_us: u32,
+    smoothed_us: u32,
+    variation_us: u32,
+    min_us: u32,
+    jitter_us: u32,
+    end_delay_us: u32,
     /// Added to the round trip before a packet counts as lost, in eighths of it.
     patience: u8,
     /// [`Instant::FAR`] before there is one.
@@ -42,7 +42,7 @@ impl Rtt {
     /// No sample of data yet, but a guess, for example from the handshake.
     #[must_use]
     pub const fn assuming(guess: Duration) -> Self {
-        let us = micros(guess);
+        let us = short(guess);
         Self {
             latest_us: us,
             smoothed_us: us,
@@ -64,10 +64,10 @@ impl Rtt {
     pub fn update(&mut self, now: Instant, elapsed: Duration, delay: EndDelay) {
         let longest = delay.ack.max(delay.host);
         let lately = self.end_delay_us - self.end_delay_us / 8;
-        self.end_delay_us = lately.max(micros(longest).min(MAX_END_DELAY_US));
+        self.end_delay_us = lately.max(short(longest).min(MAX_END_DELAY_US));
         // No packet can have waited for longer than the whole took: such a claim counts for nothing.
         let at_ends = if delay.ack < elapsed { delay.ack } else { Duration::ZERO };
-        let sample = micros(elapsed - at_ends);
+        let sample = short(elapsed - at_ends);
         if self.first_sample_at == Instant::FAR {
             self.first_sample_at = now;
             self.min_us = sample;
@@ -87,37 +87,37 @@ impl Rtt {
     /// an eighth with each sample.
     #[must_use]
     pub const fn end_delay(&self) -> Duration {
-        Duration::from_micros(self.end_delay_us)
+        Duration::from_micros(self.end_delay_us as u64)
     }
 
     /// The latest sample, without the time at the ends.
     #[must_use]
     pub const fn latest(&self) -> Duration {
-        Duration::from_micros(self.latest_us)
+        Duration::from_micros(self.latest_us as u64)
     }
 
     /// The exponentially weighted mean of samples.
     #[must_use]
     pub const fn smoothed(&self) -> Duration {
-        Duration::from_micros(self.smoothed_us)
+        Duration::from_micros(self.smoothed_us as u64)
     }
 
     /// The mean deviation from the smoothed value.
     #[must_use]
     pub const fn variation(&self) -> Duration {
-        Duration::from_micros(self.variation_us)
+        Duration::from_micros(self.variation_us as u64)
     }
 
     /// The smallest sample.
     #[must_use]
     pub const fn min(&self) -> Duration {
-        Duration::from_micros(self.min_us)
+        Duration::from_micros(self.min_us as u64)
     }
 
     /// The mean difference between one sample and the next, smoothed as in RFC 3550 §6.4.1.
     #[must_use]
     pub const fn jitter(&self) -> Duration {
-        Duration::from_micros(self.jitter_us)
+        Duration::from_micros(self.jitter_us as u64)
     }
 
     /// When the first sample came in; `None` while everything here is a guess.
@@ -135,18 +135,18 @@ impl Rtt {
 
     /// The same in microseconds.
     pub(super) fn pto_us(&self, max_ack_delay_us: u64) -> u64 {
-        let variation = self.variation_us.saturating_mul(4).max(micros(GRANULARITY));
-        let ends = self.end_delay_us.max(max_ack_delay_us);
-        self.smoothed_us.saturating_add(variation).saturating_add(ends)
+        let variation = (u64::from(self.variation_us) * 4).max(micros(GRANULARITY));
+        let ends = u64::from(self.end_delay_us).max(max_ack_delay_us);
+        (u64::from(self.smoothed_us) + variation).saturating_add(ends)
     }
 
     /// How much later than a later packet's a packet's sending may lie back before it counts as
     /// lost: 9/8 of the round trip (RFC 9002 §6.1.2), more where that proved too hasty.
     #[must_use]
     pub fn loss_delay(&self) -> Duration {
-        let rtt = self.latest_us.max(self.smoothed_us);
-        let patience = (rtt / 8).saturating_mul(u64::from(self.patience));
-        Duration::from_micros(rtt.saturating_add(patience)).max(GRANULARITY)
+        let rtt = u64::from(self.latest_us.max(self.smoothed_us));
+        let patience = rtt / 8 * u64::from(self.patience);
+        Duration::from_micros(rtt + patience).max(GRANULARITY)
     }
 
     /// A packet that counted as lost after [`loss_delay`](Self::loss_delay) arrived.
@@ -161,8 +161,14 @@ impl Default for Rtt {
     }
 }
 
+/// Microseconds, of which an hour's worth fits: every peer has these for each path.
+const fn short(duration: Duration) -> u32 {
+    let us = micros(duration);
+    if us > u32::MAX as u64 { u32::MAX } else { us as u32 }
+}
+
 /// Moves `mean` by 1/`parts` towards `sample`.
-fn weigh(mean: u64, sample: u64, parts: u64) -> u64 {
+fn weigh(mean: u32, sample: u32, parts: u32) -> u32 {
     (mean - mean / parts).saturating_add(sample / parts)
 }
 
@@ -177,7 +183,7 @@ pub const GRANULARITY: Duration = Duration::from_millis(1);
 const PATIENCE_MAX: u8 = 4;
 
 /// A peer's stall longer than this does not lengthen later probe time-outs any more.
-const MAX_END_DELAY_US: u64 = 250_000;
+const MAX_END_DELAY_US: u32 = 250_000;
 
 #[cfg(test)]
 mod tests {

@@ -320,8 +320,8 @@ impl OwnedFrame {
             Frame::PathChallenge { relay, session, nonce, intent } => {
                 Self::Plain(Frame::PathChallenge { relay, session, nonce, intent })
             }
-            Frame::PathResponse { relay, nonce } => {
-                Self::Plain(Frame::PathResponse { relay, nonce })
+            Frame::PathResponse { relay, nonce, delay } => {
+                Self::Plain(Frame::PathResponse { relay, nonce, delay })
             }
             Frame::Disconnect(reason) => Self::Plain(Frame::Disconnect(reason)),
         }
@@ -364,7 +364,7 @@ fn frame() -> impl Strategy<Value = OwnedFrame> {
         relay(),
         session(),
         any::<[u8; 8]>(),
-        prop_oneof![Just(PathIntent::Probe), Just(PathIntent::Move)],
+        prop_oneof![Just(PathIntent::Probe), Just(PathIntent::Move), Just(PathIntent::Moved)],
     )
         .prop_map(|(relay, session, nonce, intent)| Frame::PathChallenge {
             relay,
@@ -381,7 +381,10 @@ fn frame() -> impl Strategy<Value = OwnedFrame> {
             Frame::Credit { channel, incarnation, limit }
         }),
         challenge,
-        (relay(), any::<[u8; 8]>()).prop_map(|(relay, nonce)| Frame::PathResponse { relay, nonce }),
+        (relay(), any::<[u8; 8]>(), 0..1_u64 << 40).prop_map(|(relay, nonce, micros)| {
+            let delay = AckDelay::from_duration(core::time::Duration::from_micros(micros));
+            Frame::PathResponse { relay, nonce, delay }
+        }),
         prop_oneof![Just(DisconnectReason::Application), Just(DisconnectReason::TooManyForgeries)]
             .prop_map(Frame::Disconnect),
         (1..40_usize).prop_map(|len| Frame::Padding { len }),

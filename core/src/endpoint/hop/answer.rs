@@ -34,11 +34,11 @@ impl<C: Crypto> RelaySlot<C> {
             Kind::Refused => self.handle_refused(now, context, bytes),
             Kind::Control => self.handle_control(now, context, bytes),
             Kind::NotBound => self.handle_not_bound(now, context, bytes),
+            Kind::ProbeReply => self.handle_probe_reply(now, context.waited, bytes),
             Kind::Hello
             | Kind::Bind
             | Kind::Resume
             | Kind::Probe
-            | Kind::ProbeReply
             | Kind::Initiation
             | Kind::InviteInitiation
             | Kind::Response
@@ -149,6 +149,7 @@ impl<C: Crypto> RelaySlot<C> {
             keep_alive_at: now,
             unanswered_since: None,
             tries: 0,
+            doubted: false,
             unbind: false,
         });
     }
@@ -227,6 +228,7 @@ impl<C: Crypto> RelaySlot<C> {
                 self.rtt = Some(Duration::from_micros(u64::from(elapsed)));
                 bound.unanswered_since = None;
                 bound.tries = 0;
+                bound.doubted = false;
                 bound.keep_alive_at = now + bound.keep_alive;
                 if !bound.proven {
                     bound.proven = true;

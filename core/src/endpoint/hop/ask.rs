@@ -15,7 +15,7 @@ impl<C: Crypto> RelaySlot<C> {
     pub(crate) fn wants_transmit(&self, now: Instant) -> bool {
         let asks = self.attempt.as_ref().is_some_and(|attempt| attempt.next_at <= now);
         let bound = |bound: &Bound<C>| !bound.unbind && bound.keep_alive_at <= now;
-        asks || self.bound.as_ref().is_some_and(bound)
+        asks || self.bound.as_ref().is_some_and(bound) || self.measure.next_at() <= now
     }
 
     /// Writes the next datagram of the hop, if one is due.

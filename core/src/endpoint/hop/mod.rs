@@ -4,11 +4,13 @@
 
 mod answer;
 mod ask;
+mod measure;
 mod recent;
 
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::choice::{ChosenAs, RelayPolicy};
 use super::event::{RelayLostReason, RelayRefusedReason};
 use crate::crypto::{Crypto, Secret, Suite, Suites};
 use crate::directory::RelayEntry;
@@ -18,6 +20,7 @@ use crate::protection::ControlWindow;
 use crate::time::Instant;
 use crate::wire::hop::{self, Cookie};
 
+pub(crate) use measure::Measure;
 use recent::Recent;
 
 /// One relay of the directory and the hop to it.
@@ -41,6 +44,11 @@ pub struct RelaySlot<C: Crypto> {
     rotate: bool,
     recent: Recent,
     rtt: Option<Duration>,
+    measure: Measure,
+    pub(super) policy: RelayPolicy,
+    pub(super) chosen_as: ChosenAs,
+    /// It is no longer in the directory, and only stays until nothing needs its place.
+    pub(super) removed: bool,
     notices: Notices,
 }
 
@@ -73,6 +81,8 @@ struct Bound<C: Crypto> {
     keep_alive_at: Instant,
     unanswered_since: Option<Instant>,
     tries: u8,
+    /// It has not answered for so long that something else should serve if it can.
+    doubted: bool,
     unbind: bool,
 }
 
@@ -92,6 +102,8 @@ pub(crate) struct Notices {
 
 /// What the hop needs of its endpoint for one call.
 pub(crate) struct HopContext<'a, C> {
+    /// How long the datagram being handled had waited in this host.
+    pub(crate) waited: Duration,
     pub(crate) crypto: &'a mut C,
     pub(crate) identity: &'a KeyPair,
 }
@@ -124,6 +136,10 @@ impl<C: Crypto> Default for RelaySlot<C> {
             rotate: false,
             recent: Recent::default(),
             rtt: None,
+            measure: Measure::new(),
+            policy: RelayPolicy::Allow,
+            chosen_as: ChosenAs::Unmeasured,
+            removed: false,
             notices: Notices::default(),
         }
     }
@@ -132,6 +148,19 @@ impl<C: Crypto> Default for RelaySlot<C> {
 impl<C: Crypto> RelaySlot<C> {
     pub(crate) fn place(&mut self, id: RelayId, entry: RelayEntry) {
         *self = Self { entry: Some(entry), id, ..Self::default() };
+    }
+
+    /// The directory says something else of the same relay; answers whether it is elsewhere now.
+    pub(crate) fn renew(&mut self, entry: &RelayEntry) -> bool {
+        let before = self.address();
+        self.entry = Some(entry.clone());
+        self.address = entry.addresses().iter().position(|to| Some(*to) == before).unwrap_or(0);
+        self.address() != before
+    }
+
+    /// Whether nothing is under way here.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.bound.is_none() && self.attempt.is_none()
     }
 
     pub(crate) fn entry(&self) -> Option<&RelayEntry> {
@@ -165,22 +194,50 @@ impl<C: Crypto> RelaySlot<C> {
         self.draining
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Whether there is a session here of which nothing says that it is lost.
+    pub(crate) fn answers(&self) -> bool {
+        self.bound.as_ref().is_some_and(|bound| bound.proven && !bound.doubted)
+    }
+
+    /// Whether a session here is wanted, and the relay does not answer or refuses.
+    pub(crate) fn is_missed(&self) -> bool {
+        match (&self.bound, &self.attempt) {
+            (Some(bound), _) => bound.doubted,
+            (None, Some(attempt)) => attempt.reported,
+            (None, None) => false,
+        }
+    }
+
+    pub(crate) fn is_vetoed(&self) -> bool {
+        self.policy == RelayPolicy::Veto
+    }
+
     /// Whether the route may name this relay.
     pub(crate) fn is_fit_for_home(&self) -> bool {
-        self.wanted && !self.draining && self.proven_session().is_some()
+        self.may_serve() && self.answers()
     }
 
     /// Whether a home may go on being it: its session may be proving itself anew just now.
     pub(crate) fn may_stay_home(&self) -> bool {
-        self.wanted && !self.draining && self.session().is_some()
+        self.may_serve() && self.session().is_some()
+    }
+
+    /// Whether a session here is wanted and may go on.
+    pub(crate) fn may_serve(&self) -> bool {
+        self.wanted && !self.draining && !self.is_vetoed()
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
+    /// The round trip: of probes, or of the latest keep-alive where there are none.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.measure.rtt().or(self.rtt)
     }
 
     pub(crate) fn state(&self) -> RelayState {
@@ -258,19 +315,24 @@ impl<C: Crypto> RelaySlot<C> {
             attempt.next_at.min(report)
         });
         let bound = self.bound.as_ref().map_or(Instant::FAR, |bound| {
-            let lost = bound.unanswered_since.map_or(Instant::FAR, |since| since + NO_ANSWER);
+            let after = if bound.doubted { NO_ANSWER } else { DOUBTED };
+            let lost = bound.unanswered_since.map_or(Instant::FAR, |since| since + after);
             if bound.unbind { Instant::FAR } else { bound.keep_alive_at.min(lost) }
         });
-        attempt.min(bound)
+        attempt.min(bound).min(self.measure.next_at())
     }
 
     /// Gives up what has not been answered. `others` says whether any other relay answers.
     pub(crate) fn handle_timeout(&mut self, now: Instant, others: bool, crypto: &mut C) {
+        if let Some(bound) = &mut self.bound {
+            bound.doubted |= bound.unanswered_since.is_some_and(|since| since + DOUBTED <= now);
+        }
         let lost = self.bound.as_ref().is_some_and(|bound| {
             bound.unanswered_since.is_some_and(|since| since + NO_ANSWER <= now)
         });
         if lost {
             self.bound = None;
+            self.measure.fall_silent();
             self.notices.lost = Some(RelayLostReason::NoAnswer);
             self.next_address();
             if self.wanted {
@@ -341,6 +403,8 @@ fn hop_suite(suites: Suites) -> Suite {
 
 /// A relay that does not answer for this long is lost; with it the diagnosis comes within 5 s.
 const NO_ANSWER: Duration = Duration::from_millis(4500);
+/// A relay that does not answer for this long is left by who has another one.
+const DOUBTED: Duration = Duration::from_millis(1000);
 /// A bind or resume without answer is tried this often with one cookie; a hello with one address.
 const ATTEMPT_TRIES: u8 = 3;
 /// A relay that was heard less than this ago is not asked whether it is there.

@@ -132,6 +132,14 @@ impl AckDelay {
     pub const fn duration(self) -> Duration {
         Duration::from_micros(self.0.saturating_mul(UNIT_MICROS))
     }
+
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+        reader.varint().map(Self)
+    }
+
+    pub(super) fn emit(self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        writer.varint(self.0)
+    }
 }
 
 /// Writes an Ack frame of `ranges`: `(low, high)`, both inclusive, from the highest down, at least

@@ -56,6 +56,8 @@ pub enum Frame<'a> {
         relay: RelayId,
         /// The nonce of the challenge.
         nonce: [u8; 8],
+        /// From the challenge's arrival at the host to the answer's sending.
+        delay: AckDelay,
     },
     /// Where the sender can be reached from now on.
     RouteUpdate {
@@ -118,9 +120,11 @@ impl<'a> Frame<'a> {
                 nonce: reader.array()?,
                 intent: PathIntent::from_u8(reader.u8()?).ok_or(ParseError::BadValue)?,
             },
-            PATH_RESPONSE => {
-                Self::PathResponse { relay: reader.relay_id()?, nonce: reader.array()? }
-            }
+            PATH_RESPONSE => Self::PathResponse {
+                relay: reader.relay_id()?,
+                nonce: reader.array()?,
+                delay: AckDelay::parse(reader)?,
+            },
             ROUTE_UPDATE => Self::RouteUpdate { route: reader.with_length()? },
             DISCONNECT => Self::Disconnect(
                 DisconnectReason::from_u8(reader.u8()?).ok_or(ParseError::BadValue)?,
@@ -167,10 +171,11 @@ impl<'a> Frame<'a> {
                 writer.bytes(&nonce)?;
                 writer.u8(intent as u8)
             }
-            Self::PathResponse { relay, nonce } => {
+            Self::PathResponse { relay, nonce, delay } => {
                 writer.u8(PATH_RESPONSE)?;
                 writer.u64(relay.0)?;
-                writer.bytes(&nonce)
+                writer.bytes(&nonce)?;
+                delay.emit(writer)
             }
             Self::RouteUpdate { route } => {
                 writer.u8(ROUTE_UPDATE)?;
@@ -265,8 +270,10 @@ impl fmt::Display for ChannelOpen {
 pub enum PathIntent {
     /// Only to learn whether the path works.
     Probe = 0,
-    /// To use the path from now on.
+    /// To use the path once it has answered.
     Move = 1,
+    /// The path has answered, and is in use.
+    Moved = 2,
 }
 
 impl PathIntent {
@@ -274,6 +281,7 @@ impl PathIntent {
         match value {
             0 => Some(Self::Probe),
             1 => Some(Self::Move),
+            2 => Some(Self::Moved),
             _ => None,
         }
     }
@@ -391,8 +399,12 @@ mod tests {
             b"\x05\x01\x02\x03\x04\x05\x06\x07\x08\x09\0\0\x0a\0\0\0abcdefgh\x01",
         );
         check(
-            Frame::PathResponse { relay, nonce },
-            b"\x06\x01\x02\x03\x04\x05\x06\x07\x08abcdefgh",
+            Frame::PathResponse {
+                relay,
+                nonce,
+                delay: AckDelay::from_duration(core::time::Duration::from_millis(16)),
+            },
+            b"\x06\x01\x02\x03\x04\x05\x06\x07\x08abcdefgh\x40\xfa",
         );
         check(Frame::RouteUpdate { route: &[7, 8, 9] }, &[7, 3, 7, 8, 9]);
         for (reason, byte) in [
@@ -413,7 +425,7 @@ mod tests {
             (&[2, 5, 2, 6, 1], ParseError::BadValue),
             (&[2, 5, 0, 6, 1], ParseError::BadValue),
             (&[4, 5, 6, 0x40, 63], ParseError::NonMinimal),
-            (b"\x05relay_idsessionnonce678\x02", ParseError::BadValue),
+            (b"\x05relay_idsessionnonce678\x03", ParseError::BadValue),
             (&[7, 3, 7, 8], ParseError::Truncated),
             (&[8, 4], ParseError::BadValue),
             (&[9], ParseError::UnknownType),
@@ -453,7 +465,7 @@ mod tests {
         Frame::Ping.emit(&mut writer).unwrap();
         for frame in [
             Frame::RouteUpdate { route: &[0; 10] },
-            Frame::PathResponse { relay: RelayId(1), nonce: [0; 8] },
+            Frame::PathResponse { relay: RelayId(1), nonce: [0; 8], delay: AckDelay::default() },
             Frame::Padding { len: 12 },
         ] {
             assert_eq!(frame.emit(&mut writer), Err(Full));
