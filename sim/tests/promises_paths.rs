@@ -76,7 +76,7 @@ fn a_chosen_home_is_moved_to_without_a_gap() {
         let at = game.world.now();
         for n in 0..4 {
             let relay = game.world.relay(RelayNo((n + 1) % 2)).id();
-            let player = if (seed + n as u64) % 2 == 0 { A } else { B };
+            let player = if (seed + n as u64).is_multiple_of(2) { A } else { B };
             game.world.with(player, |me| me.set_home(relay)).unwrap();
             game.run(secs(3));
         }

@@ -166,7 +166,7 @@ impl<C: Crypto> Peer<C> {
         match self.hearing.wonders_at() {
             Some(at) if at > context.now => self.timers.set(Timer::Silence, at),
             Some(_) if self.paths.has_several() => self.doubt(context, Doubt::Silence),
-            _ => {}
+            Some(_) | None => {}
         }
     }
 

@@ -32,8 +32,8 @@ impl<C: Crypto> Peer<C> {
                 && first.is_some_and(|first| home != Some(first.relay)));
         let target = match theirs {
             Some(entry) if !deserted => *entry,
-            _ if ours && !deserted => return,
-            _ => match first {
+            Some(_) | None if ours && !deserted => return,
+            Some(_) | None => match first {
                 Some(first) => *first,
                 None => return,
             },

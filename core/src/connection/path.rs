@@ -290,7 +290,7 @@ impl Paths {
         let place = &mut self.paths[index.get()];
         if let Some(path) = place {
             let challenge = path.challenge.take();
-            path.lost = path.lost << 1 | 1;
+            path.lost = (path.lost << 1) | 1;
             let measured = challenge.is_some_and(|challenge| challenge.purpose == Purpose::Measure);
             if !active && (!measured || path.lost == u8::MAX) {
                 *place = None;

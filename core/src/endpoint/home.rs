@@ -342,7 +342,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let mut random = [0; 2];
         self.state.crypto.random(&mut random);
         let most = micros(most) / 1000;
-        Duration::from_millis(most * u64::from(u16::from_le_bytes(random)) >> 16)
+        Duration::from_millis((most * u64::from(u16::from_le_bytes(random))) >> 16)
     }
 
     fn want_relay(&mut self, relay: RelayIndex) {

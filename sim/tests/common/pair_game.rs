@@ -145,7 +145,7 @@ fn turn(hand: &mut Hand<'_>, to: PeerId, own: &Ledger, over: &Cell<bool>) {
     if hand.endpoint.send_message(to, UNRELIABLE, &data).is_ok() {
         log.sent.push(hand.now);
     }
-    if number % 6 == 0 {
+    if number.is_multiple_of(6) {
         let number = log.sent_reliable;
         data[..4].copy_from_slice(&number.to_le_bytes());
         if hand.endpoint.send_message(to, RELIABLE, &data).is_ok() {

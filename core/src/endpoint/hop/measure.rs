@@ -125,7 +125,7 @@ impl Measure {
     fn send(&mut self, now: Instant, pause: Duration, nonce: [u8; 8], random: u8) -> bool {
         let lost = self.sent_at != Instant::FAR;
         if lost {
-            self.lost = self.lost << 1 | 1;
+            self.lost = (self.lost << 1) | 1;
         }
         let pause = if self.hurried > 0 { HURRIED_PAUSE } else { pause };
         self.hurried = self.hurried.saturating_sub(1);
