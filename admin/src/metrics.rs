@@ -20,22 +20,25 @@ pub fn metrics(relay: &RelayHandle, uptime: Duration) -> String {
     about(&mut text, relay, uptime);
     let counters = relay.counters();
     let (workers, owner) = (&counters.workers, &counters.owner);
-    let control = &owner.control;
+    let (control, fast_path) = (&owner.control, &counters.fast_path);
 
-    text.counter(family("waylane_received_packets", "Datagrams that came in."), workers.received);
+    text.counter(
+        family("waylane_received_packets", "Datagrams that came in."),
+        counters.received(),
+    );
     text.counter(
         family("waylane_received_bytes", "UDP payload bytes that came in."),
-        workers.received_bytes,
+        workers.received_bytes + fast_path.forwarded_bytes,
     );
     text.counters(
         family("waylane_forwarded_packets", "Datagrams sent on, by what sent them."),
         "path",
-        [("socket", counters.forwarded())],
+        [("socket", workers.forward.forwarded), ("kernel", fast_path.forwarded)],
     );
     text.counters(
         family("waylane_forwarded_bytes", "UDP payload bytes sent on, by what sent them."),
         "path",
-        [("socket", workers.forward.forwarded_bytes)],
+        [("socket", workers.forward.forwarded_bytes), ("kernel", fast_path.forwarded_bytes)],
     );
     text.counters(
         family("waylane_consumed_packets", "Datagrams that were for the relay itself, by kind."),

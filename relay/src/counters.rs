@@ -19,6 +19,8 @@ pub struct RelayCounters {
     pub owner: OwnerCounters,
     /// How the workers' work was spread.
     pub spread: Spread,
+    /// What the kernel forwarded and dropped by itself; no worker received any of it.
+    pub fast_path: Counters,
 }
 
 /// How the work of one worker, or of all, was spread.
@@ -51,7 +53,10 @@ pub struct WorkerCounters {
 impl RelayCounters {
     /// Every reason for which datagrams are dropped, and how many were.
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let (forward, control) = (self.workers.forward, self.owner.control.dropped);
+        // Where it was dropped is no matter.
+        let mut both = self.workers;
+        both.add(&WorkerCounters { forward: self.fast_path, ..WorkerCounters::default() });
+        let (forward, control) = (both.forward, self.owner.control.dropped);
         let failed = self.workers.send_failed;
         [
             ("unbound", forward.unbound),
@@ -84,10 +89,25 @@ impl RelayCounters {
         self.drops().map(|(_, count)| count).sum()
     }
 
+    /// Datagrams received, by the workers or by the kernel's fast path.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.workers.received + self.fast_path.forwarded + self.fast_path.dropped()
+    }
+
     /// Datagrams sent on: those that the system took.
     #[must_use]
     pub const fn forwarded(&self) -> u64 {
-        self.workers.forward.forwarded
+        self.workers.forward.forwarded + self.fast_path.forwarded
+    }
+
+    /// How many of a hundred datagrams sent on were so by the kernel's fast path.
+    #[must_use]
+    pub const fn fast_path_percent(&self) -> u64 {
+        match self.forwarded() {
+            0 => 0,
+            all => self.fast_path.forwarded.saturating_mul(100) / all,
+        }
     }
 }
 

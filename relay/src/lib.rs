@@ -18,6 +18,7 @@
 
 mod config;
 mod counters;
+mod fast_path;
 mod group;
 mod histogram;
 pub mod io;
@@ -31,9 +32,11 @@ mod tables;
 mod worker;
 
 pub use config::{
-    AdminChoice, Config, ConfigError, IoChoice, KEYS, Key, LogFormat, Mode, Place, Settings, sample,
+    AdminChoice, Config, ConfigError, FastPathChoice, IoChoice, KEYS, Key, LogFormat, Mode, Place,
+    Settings, sample,
 };
 pub use counters::{RelayCounters, Spread, WorkerCounters};
+pub use fast_path::FastPath;
 pub use group::runs;
 pub use histogram::Histogram;
 pub use io::Io;

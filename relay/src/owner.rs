@@ -7,7 +7,8 @@ use std::sync::Arc;
 use waylane_core::crypto::{Crypto, Secret};
 use waylane_core::id::{PublicKey, SessionId};
 use waylane_core::relay::{
-    Control, ControlCounters, REPLY_MAX, RelayConfig, RelayConfigError, Reply, TableFull,
+    Control, ControlCounters, Forwarding, REPLY_MAX, RelayConfig, RelayConfigError, Reply,
+    TableFull,
 };
 use waylane_core::time::Instant;
 
@@ -146,6 +147,12 @@ impl<C: Crypto> Owner<C> {
     pub(crate) fn waker(&self) -> Waker {
         let to_owner = self.to_owner.clone();
         Waker::new(move || to_owner.wake())
+    }
+
+    /// What forwarders go by besides the tables.
+    #[must_use]
+    pub fn forwarding(&self) -> Forwarding {
+        self.control.forwarding()
     }
 
     pub(crate) fn worker_parts(&self) -> WorkerParts {

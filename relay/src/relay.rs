@@ -17,6 +17,7 @@ use waylane_crypto::ring::Ring;
 
 use crate::config::{Config, ConfigError, IoChoice, Mode};
 use crate::counters::{Published, RelayCounters};
+use crate::fast_path::FastPath;
 use crate::io::{BindError, Io, Sockets, Udp, Waker, open};
 use crate::key_file::{self, KeyFileError};
 use crate::owner::{Owner, OwnerCounters};
@@ -45,6 +46,8 @@ pub struct BackEnd {
     pub outlet: Sockets,
     /// Of the sizes that [`Config::limits`] tells.
     pub tables: SharedTables,
+    /// What forwards by `tables` below the sockets, if there is such a thing.
+    pub fast_path: Option<Box<dyn FastPath>>,
 }
 
 impl Relay {
@@ -74,7 +77,7 @@ impl Relay {
             ),
             None => KeyPair::generate(&mut crypto),
         };
-        let BackEnd { workers, on_thread, outlet, tables } = back_end(config)?;
+        let BackEnd { workers, on_thread, outlet, tables, fast_path } = back_end(config)?;
         let local = outlet.local_addresses();
         let reached = if config.announce.is_empty() { &local } else { &config.announce };
         let entry =
@@ -100,6 +103,7 @@ impl Relay {
             owner: Mutex::default(),
             workers: workers.iter().map(Worker::published).collect(),
             waker: owner.waker(),
+            fast_path,
         });
         Ok(Self { owner, workers, on_thread, entry, local, shared, clock })
     }
@@ -139,6 +143,7 @@ impl Relay {
         let wakers: Vec<Waker> = self.workers.iter().map(Worker::waker).collect();
         let team = Team { halt: &halt, shared: &self.shared, clock: self.clock };
         let (workers, owner) = (&mut self.workers, &mut self.owner);
+        team.begin_fast_path(owner);
         let result = thread::scope(|scope| {
             let threads: Vec<_> = (workers.iter_mut().enumerate())
                 .map(|(number, worker)| team.spawn(scope, number, worker, self.on_thread))
@@ -146,6 +151,9 @@ impl Relay {
             if threads.iter().all(Result::is_ok) {
                 self.shared.begins_to_serve();
                 team.own(owner);
+            }
+            if let Some(fast_path) = &self.shared.fast_path {
+                fast_path.end();
             }
             self.shared.set(RelayState::Stopped);
             halt.store(true, Ordering::Relaxed);
@@ -179,7 +187,7 @@ impl BackEnd {
         let outlet = Sockets::beside(&sockets).map_err(fail)?;
         let workers: Vec<Box<dyn Io + Send>> = vec![Box::new(Udp::new(sockets).map_err(fail)?)];
         let tables = SharedTables::on_heap(config.limits());
-        Ok(Self { workers, on_thread: |_| (), outlet, tables })
+        Ok(Self { workers, on_thread: |_| (), outlet, tables, fast_path: None })
     }
 }
 
@@ -314,6 +322,15 @@ impl<'r> Team<'r> {
         thread::Builder::new().name(format!("waylane-{number}")).spawn_scoped(scope, work)
     }
 
+    /// Has the fast path, if there is one, go by the present rules.
+    fn begin_fast_path(self, owner: &Owner<Ring>) {
+        if let Some(fast_path) = &self.shared.fast_path
+            && let Err(error) = fast_path.begin(owner.forwarding(), self.clock.start)
+        {
+            tracing::warn!("the fast path keeps to what it was: {error}");
+        }
+    }
+
     fn own(self, owner: &mut Owner<Ring>) {
         let mut end = Instant::FAR;
         while !self.shared.stop.load(Ordering::Relaxed) {
@@ -331,7 +348,10 @@ impl<'r> Team<'r> {
             if self.shared.changed.swap(false, Ordering::Acquire) {
                 let config = self.shared.core(self.clock.unix_seconds);
                 match owner.reload(now, &config) {
-                    Ok(()) => tracing::info!("the settings as read again are in force"),
+                    Ok(()) => {
+                        self.begin_fast_path(owner);
+                        tracing::info!("the settings as read again are in force");
+                    }
                     Err(error) => tracing::error!("the new settings do not serve: {error}"),
                 }
             }
@@ -363,6 +383,7 @@ struct Shared {
     owner: Mutex<OwnerCounters>,
     workers: Vec<Arc<Published>>,
     waker: Waker,
+    fast_path: Option<Box<dyn FastPath>>,
 }
 
 impl Shared {
@@ -402,6 +423,9 @@ impl Shared {
         for worker in &self.workers {
             counters.workers.add(&worker.load());
             counters.spread.add(&worker.spread());
+        }
+        if let Some(fast_path) = &self.fast_path {
+            counters.fast_path = fast_path.counters();
         }
         counters
     }

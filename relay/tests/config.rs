@@ -36,6 +36,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("io", "\"fast\"", "\"uring\""),
     ("workers", "257", "0 to 256"),
     ("pin", "\"yes\"", "true or false"),
+    ("fast_path", "\"slow\"", "\"xdp\""),
+    ("interface", "\"eth0/1\"", "ip link"),
     ("admin", "\"localhost\"", "\"off\" or an address"),
     ("log_format", "\"xml\"", "\"json\""),
     ("log_addresses", "1", "true or false"),

@@ -77,7 +77,7 @@ fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
     let outcome = relay.run().map_err(|e| format!("the relay cannot go on: {e}").into());
     let counters = relay.counters();
     tracing::info!(
-        received = counters.workers.received,
+        received = counters.received(),
         forwarded = counters.forwarded(),
         dropped = counters.drops().map(|(_, count)| count).sum::<u64>(),
         "stopped"

@@ -15,6 +15,13 @@ impl HashKey {
         Self([both as u64, (both >> 64) as u64])
     }
 
+    /// The bytes it was made of: for the in-kernel path, which keeps them to itself.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        let Self([k0, k1]) = self;
+        ((k1 as u128) << 64 | k0 as u128).to_le_bytes()
+    }
+
     /// SipHash-1-3 of the address's 24 bytes: address 16 (network order), port 2 (little-endian),
     /// family 2 (little-endian), zero 4.
     pub(crate) fn hash(self, address: Address) -> u64 {

@@ -110,6 +110,15 @@ keys! {
     /// Whether each worker stays on one processor (Linux).
     pin: bool = false, "", ANY, Start, "";
 
+    /// Whether the kernel itself forwards data between live sessions (Linux; a program built with
+    /// the feature ebpf). "xdp" is in the network's driver or right behind it; "tc" later, before
+    /// the sockets; "auto" is the first of these that can be had, or else "off".
+    fast_path: FastPathChoice = FastPathChoice::Auto, "", ANY, Start, "";
+
+    /// The network interface at which the kernel forwards. Not set, it is the one that has the
+    /// address listened on or announced, or else the one that the default route leaves by.
+    interface: String = String::new(), "", ANY, Start, "\"eth0\"";
+
     /// Where it shows metrics, health and a page, by HTTP and to whoever reaches it: "auto" is
     /// 127.0.0.1:9433, or a free port if that is taken.
     admin: AdminChoice = AdminChoice::Auto, "", ANY, Start, "";
@@ -153,6 +162,20 @@ choice! {
         Mmsg = "mmsg",
         /// One call a datagram, on every system.
         Std = "std",
+    }
+}
+
+choice! {
+    /// Where the kernel forwards between live sessions; what it does not, the workers do.
+    FastPathChoice, "\"auto\", \"xdp\", \"tc\" or \"off\"" {
+        /// In the driver if it can, or else before the sockets, or else nowhere.
+        Auto = "auto",
+        /// By XDP: in the driver, or right behind it.
+        Xdp = "xdp",
+        /// Where the kernel classifies traffic, before the sockets.
+        Tc = "tc",
+        /// Nowhere: the workers do it all.
+        Off = "off",
     }
 }
 
@@ -203,6 +226,9 @@ impl Config {
         }
         if !is_region(&self.region) {
             return wrong("region", "write at most 32 letters, digits, \"-\", \"_\", \".\"");
+        }
+        if !is_interface(&self.interface) {
+            return wrong("interface", "write the name of one, as \"ip link\" shows it");
         }
         if cfg!(not(unix)) && self.handover_socket.is_some() {
             return wrong("handover_socket", "this system has no way to hand sockets over");
@@ -275,6 +301,11 @@ impl From<RelayConfigError> for ConfigError {
 fn is_region(text: &str) -> bool {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.len() <= 32 && text.bytes().all(is_legal)
+}
+
+/// What Linux takes for an interface's name; or none.
+fn is_interface(text: &str) -> bool {
+    text.len() < 16 && text.chars().all(|c| c != '/' && !c.is_whitespace() && !c.is_control())
 }
 
 const DEFAULT_PORT: u16 = 4433;

@@ -5,7 +5,7 @@
 #[path = "../../../core/tests/relay_support/client.rs"]
 pub(crate) mod client;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::net::UdpSocket;
 use std::thread::{self, JoinHandle};
@@ -53,8 +53,12 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(relay: &Running) -> Self {
+        Self::at(relay, relay.entry.addresses()[0].ip())
+    }
+
+    pub(crate) fn at(relay: &Running, own: IpAddr) -> Self {
         let to = relay.entry.addresses()[0];
-        let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
+        let socket = UdpSocket::bind(SocketAddr::new(own, 0)).unwrap();
         socket.connect(to).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         Self { socket, relay: *relay.entry.public_key() }
