@@ -6,6 +6,9 @@
 #![cfg(target_os = "linux")]
 
 mod choose;
+#[cfg(feature = "ebpf")]
+pub mod ebpf;
+mod fast_path;
 pub mod io;
 pub mod memory;
 
@@ -33,9 +36,12 @@ pub fn back_end(config: &Config) -> Result<BackEnd, StartError> {
     let over = |sockets: Vec<UdpSocket>| kind.over(sockets).map_err(fail);
     let workers = sockets.into_iter().map(over).collect::<Result<Vec<_>, _>>()?;
     let on_thread = if config.pin { pinned } else { |_| () };
-    let tables = tables(config);
+    let (tables, fast_path) = match fast_path::attach(config, &outlet.local_addresses())? {
+        Some((tables, fast_path)) => (tables, Some(fast_path)),
+        None => (tables(config), None),
+    };
     tracing::info!(workers = workers.len(), pinned = config.pin, "workers");
-    Ok(BackEnd { workers, on_thread, outlet, tables })
+    Ok(BackEnd { workers, on_thread, outlet, tables, fast_path })
 }
 
 fn tables(config: &Config) -> SharedTables {

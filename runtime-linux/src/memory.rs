@@ -4,6 +4,9 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use std::io;
+use std::os::fd::RawFd;
+#[cfg(feature = "ebpf")]
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use waylane_core::relay::{HotEntry, IndexBucket, RelayLimits};
 use waylane_relay::SharedTables;
@@ -16,6 +19,22 @@ pub fn tables(limits: RelayLimits) -> io::Result<(SharedTables, Pages)> {
     let (hot, pages) = Table::<HotEntry>::new(limits.hot_entries())?;
     let (index, _) = Table::<IndexBucket>::new(limits.index_buckets())?;
     Ok((SharedTables::lent(hot, index), pages))
+}
+
+/// Tables in the kernel's own arrays, mapped: `hot` of 64 bytes for each entry, `index` of 64 for each
+/// bucket.
+///
+/// # Errors
+/// When the kernel refuses, or an array is too small.
+#[cfg(feature = "ebpf")]
+pub(crate) fn lent_tables(
+    hot: BorrowedFd<'_>,
+    index: BorrowedFd<'_>,
+    limits: RelayLimits,
+) -> io::Result<SharedTables> {
+    let hot = Table::<HotEntry>::of(hot, limits.hot_entries())?;
+    let index = Table::<IndexBucket>::of(index, limits.index_buckets())?;
+    Ok(SharedTables::lent(hot, index))
 }
 
 /// What kind of pages memory has.
@@ -39,7 +58,7 @@ impl fmt::Display for Pages {
     }
 }
 
-/// Anonymous memory, zero until written to; its owner says who may touch which part when.
+/// A mapping, zero until written to; its owner says who may touch which part when.
 pub(crate) struct Region {
     start: NonNull<u8>,
     len: usize,
@@ -67,6 +86,12 @@ impl Region {
         Ok((region, pages))
     }
 
+    /// The first `len` bytes of what `file` is; the kernel refuses more than it holds.
+    #[cfg(feature = "ebpf")]
+    fn of(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::map_from(len, libc::MAP_SHARED, file.as_raw_fd())
+    }
+
     pub(crate) const fn start(&self) -> *mut u8 {
         self.start.as_ptr()
     }
@@ -81,17 +106,14 @@ impl Region {
     }
 
     fn map(len: usize, flags: libc::c_int) -> io::Result<Self> {
+        Self::map_from(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags, -1)
+    }
+
+    fn map_from(len: usize, flags: libc::c_int, file: RawFd) -> io::Result<Self> {
         let len = len.max(1);
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice overlaps nothing.
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-                -1,
-                0,
-            )
+            libc::mmap(ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, file, 0)
         };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -126,13 +148,21 @@ impl<T: Zeroed> Table<T> {
         let (region, pages) = Region::huge(len)?;
         Ok((Self { region, count, of: PhantomData }, pages))
     }
+
+    /// Of what the kernel writes too, as it does: word by word, each at once.
+    #[cfg(feature = "ebpf")]
+    fn of(file: BorrowedFd<'_>, count: usize) -> io::Result<Self> {
+        let len = count.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { region: Region::of(file, len)?, count, of: PhantomData })
+    }
 }
 
 impl<T: Zeroed> AsRef<[T]> for Table<T> {
     fn as_ref(&self) -> &[T] {
         // SAFETY: the region is `count` times the size of `T` or more, starts at a page and so is
-        // aligned for it, was zero, which is a `T`, and lives as long as the table. Whoever writes
-        // to it does so by the atomics that `T` is made of.
+        // aligned for it, was zero, which is a `T` (as is whatever a kernel's array holds), and
+        // lives as long as the table. Whoever writes to it does so by the atomics that `T` is made
+        // of, or, in the kernel, by whole words.
         unsafe { core::slice::from_raw_parts(self.region.start().cast(), self.count) }
     }
 }

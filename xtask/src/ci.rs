@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::{
-    Failure, bare, benches, demo, fuzz, loom, metadata, sanitizer, scenarios, targets, tidy,
+    Failure, bare, benches, demo, ebpf, fuzz, loom, metadata, sanitizer, scenarios, targets, tidy,
 };
 
 /// Runs every step whose name holds one of `words` (without words all of [`STEPS`]), the later ones
@@ -63,7 +63,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 26] = [
+static STEPS: [Step; 27] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -78,6 +78,7 @@ static STEPS: [Step; 26] = [
     Step { name: "random scenarios", run: scenarios::check },
     Step { name: "benches", run: benches::check },
     Step { name: "relay bench, as root", run: benches::relay },
+    Step { name: "fast path, as root", run: ebpf::check },
     Step { name: "fuzz", run: fuzz::check },
     Step { name: "loom", run: loom::check },
     Step { name: "back ends, sanitized", run: sanitizer::check },

@@ -11,6 +11,7 @@ mod bare;
 mod benches;
 mod ci;
 mod demo;
+mod ebpf;
 mod fuzz;
 mod loom;
 mod metadata;

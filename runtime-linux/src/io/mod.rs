@@ -17,6 +17,8 @@ pub use thread::pin;
 pub use uring::Uring;
 
 pub(crate) use socket::{merges, segments};
+#[cfg(feature = "ebpf")]
+pub(crate) use wake::Wake;
 
 /// Where a received datagram lies.
 #[derive(Clone, Copy)]

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use waylane_relay::io::Waker;
 
 /// An eventfd: readable once it was written to, until it is cleared.
-pub(super) struct Wake(Arc<File>);
+#[derive(Debug)]
+pub(crate) struct Wake(Arc<File>);
 
 impl Wake {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: no pointers are involved; the result is checked.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
@@ -21,16 +22,16 @@ impl Wake {
         Ok(Self(Arc::new(unsafe { File::from_raw_fd(fd) })))
     }
 
-    pub(super) fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
     /// Forgets that it was woken; tells whether it was.
-    pub(super) fn clear(&self) -> bool {
+    pub(crate) fn clear(&self) -> bool {
         (&*self.0).read(&mut [0; 8]).is_ok()
     }
 
-    pub(super) fn waker(&self) -> Waker {
+    pub(crate) fn waker(&self) -> Waker {
         let file = Arc::clone(&self.0);
         Waker::new(move || {
             // Only a counter that is full refuses, and then the wake is told already.

@@ -1,0 +1,150 @@
+//! Two network namespaces with a pair of interfaces between them: *relay*, and *world*, where the
+//! players are, some on the link and some behind it.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::fs::File;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd as _;
+use std::process::Command;
+use std::thread;
+
+use waylane_core::relay::RelayLimits;
+use waylane_runtime_linux::ebpf::{Hook, Program};
+
+/// The namespaces; gone when this is dropped.
+pub(crate) struct Net {
+    relay: String,
+    world: String,
+    passing: Option<Program>,
+}
+
+/// The relay's addresses (RFC 2544's and RFC 5180's ranges).
+pub(crate) const RELAY: [&str; 2] = ["198.18.0.1", "2001:2::1"];
+/// The players': one on the link, one behind it.
+pub(crate) const PLAYERS: [[&str; 2]; 2] =
+    [["198.18.0.2", "198.19.0.7"], ["2001:2::2", "2001:2:0:19::7"]];
+
+impl Net {
+    /// Makes them, with this process's number in their names.
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let net = Self { relay: format!("wr{mark}"), world: format!("ww{mark}"), passing: None };
+        let Self { relay, world, .. } = &net;
+        run(&format!("ip netns add {relay}"));
+        run(&format!("ip netns add {world}"));
+        run(&format!(
+            "ip link add {relay} netns {relay} type veth peer name {world} netns {world}"
+        ));
+        for (name, mac, own4, own6) in [
+            (relay, RELAY_MAC, RELAY[0], RELAY[1]),
+            (world, WORLD_MAC, PLAYERS[0][0], PLAYERS[1][0]),
+        ] {
+            for line in [
+                "link set lo up".to_owned(),
+                format!("link set {name} address {mac}"),
+                format!("link set {name} up"),
+                format!("addr add {own4}/30 dev {name}"),
+                format!("addr add {own6}/64 dev {name} nodad"),
+            ] {
+                run(&format!("ip -n {name} {line}"));
+            }
+        }
+        run(&format!("ip -n {world} addr add {}/32 dev lo", PLAYERS[0][1]));
+        run(&format!("ip -n {world} addr add {}/128 dev lo", PLAYERS[1][1]));
+        for (to, [on_link, _]) in ["198.18.0.0/15", "::/0"].iter().zip(PLAYERS) {
+            run(&format!("ip -n {relay} route add {to} via {on_link}"));
+            run(&format!(
+                "ip -n {relay} neigh add {on_link} lladdr {WORLD_MAC} dev {relay} nud permanent"
+            ));
+        }
+        for own in RELAY {
+            run(&format!(
+                "ip -n {world} neigh add {own} lladdr {RELAY_MAC} dev {world} nud permanent"
+            ));
+        }
+        net
+    }
+
+    /// Has the players send whole checksums, as a network card does.
+    pub(crate) fn whole_checksums(&self) {
+        self.in_world(|| set(&self.world, TX_CHECKSUMS, 0)).unwrap();
+    }
+
+    /// Makes the players' interface take what the other end sends by XDP: a pair's does only if it
+    /// has a program of its own. This one, which is never begun, lets everything pass.
+    pub(crate) fn take_xdp(&mut self) {
+        let mut program = Program::load(RelayLimits { sessions: 8, pending: 1 }).unwrap();
+        self.in_world(|| program.attach(Hook::XdpNative, &self.world)).unwrap();
+        self.passing = Some(program);
+    }
+
+    /// Runs `ip` in the players' namespace.
+    pub(crate) fn world_ip(&self, line: &str) {
+        run(&format!("ip -n {} {line}", self.world));
+    }
+
+    /// The name of the players' interface, and of their namespace.
+    pub(crate) fn world(&self) -> &str {
+        &self.world
+    }
+
+    /// Does this in the relay's namespace; threads and sockets made there stay there.
+    pub(crate) fn in_relay<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        inside(&self.relay, work)
+    }
+
+    /// Does this in the players' namespace.
+    pub(crate) fn in_world<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        inside(&self.world, work)
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in [&self.relay, &self.world] {
+            drop(Command::new("ip").args(["netns", "del", name]).status());
+        }
+    }
+}
+
+fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: changes only what this thread, made for it, sees.
+            let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(result, 0, "{}", io::Error::last_os_error());
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn run(line: &str) {
+    let mut words = line.split_whitespace();
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {why}(this test needs root and iproute2)");
+}
+
+/// Sets one of an interface's features (linux/ethtool.h).
+fn set(interface: &str, command: u32, value: u32) -> io::Result<()> {
+    let mut value = [command, value];
+    // SAFETY: all zero is a request without a name.
+    let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: the request, and the two words that it points to, live through the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+const RELAY_MAC: &str = "02:00:00:00:00:01";
+const WORLD_MAC: &str = "02:00:00:00:00:02";
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+const TX_CHECKSUMS: u32 = 0x17;

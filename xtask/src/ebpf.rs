@@ -1,0 +1,26 @@
+//! The in-kernel fast path: what only a build with the feature `ebpf` has.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::Failure;
+use crate::ci::cargo;
+
+/// Lints and tests what the feature adds, after installing what it needs. The tests load programs
+/// into the kernel and make network namespaces, so who runs this must be root.
+///
+/// # Errors
+/// When a lint or a test fails, be it for want of a privilege.
+pub(crate) fn check(root: &Path) -> Result<(), Failure> {
+    let script = root.join("scripts/install-ebpf.sh");
+    let status = Command::new(&script).status();
+    let status = status.map_err(|e| format!("{}: {e}", script.display()))?;
+    if !status.success() {
+        return Err(format!("{}: {status}", script.display()));
+    }
+    let feature = ["--package", "waylane-runtime-linux", "--features", "ebpf"];
+    let clippy = [&["clippy"], &feature[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+    cargo(root, &clippy, &[])?;
+    let test = [&["test"], &feature[..], &["--lib", "--test", "fast_path"]].concat();
+    cargo(root, &test, &[])
+}
