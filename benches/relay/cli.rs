@@ -64,6 +64,7 @@ fn perform(role: &str, load: Load) -> io::Result<()> {
         ["players"] => coturn::players(load),
         ["probes"] => latency::probes(load),
         ["memory"] => memory::run(load),
+        ["fill", core] => drained::fill(core.parse().map_err(io::Error::other)?, load),
         ["drain", mode, workers] => {
             drained::run(mode, workers.parse().map_err(io::Error::other)?, load)
         }

@@ -1,5 +1,9 @@
 //! Two workers against one: queues are filled beforehand, since a source beside them would take a
 //! core; then as many threads as there are workers empty them.
+//!
+//! Each queue is filled on the core that empties it, as by a card with a queue for each core: the
+//! kernel has a datagram's memory freed where it was made, and one worker alone would have that
+//! done by a core that is not counted. The kernel tells the queues apart by `SO_INCOMING_CPU`.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -8,9 +12,10 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
+use socket2::SockRef;
 use waylane_runtime_linux::io::pin;
 
-use crate::load::Load;
+use crate::load::{Load, flood, names, senders, write_header};
 use crate::net::Net;
 use crate::relays::{Forwarder, Team, bound, scheduled};
 
@@ -44,14 +49,16 @@ pub(crate) fn compare(net: &Net, rounds: usize) -> Result<(), String> {
 
 /// Thousands a second, and nanoseconds on the processor for each.
 fn once(net: &Net, mode: &str, workers: u32) -> Result<[f64; 2], String> {
-    let load = Load { count: EACH * workers, ..Load::random(1000) };
+    let load = Load { count: EACH, ..Load::random(1000) };
     let role = format!("drain {mode} {workers}");
     // Before everything else: what is compared is how long it takes.
     let mut relay = net.relay(&["chrt", "--fifo", "1"], &role, load)?;
     let result = (|| {
         let mut said = BufReader::new(relay.stdout.take()?).lines();
         said.next()?.ok().filter(|line| line == "ready")?;
-        net.world(&[], "source", load).ok()?.wait().ok()?;
+        for core in 0..workers {
+            net.world(&[], &format!("fill {core}"), load).ok()?.wait().ok()?;
+        }
         relay.stdin.take()?.write_all(b"go\n").ok()?;
         let line = said.next()?.ok()?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|n| n.parse().ok()).collect();
@@ -64,6 +71,11 @@ fn once(net: &Net, mode: &str, workers: u32) -> Result<[f64; 2], String> {
 /// The workers' process: opens the sockets, waits for a line, drains them, and tells.
 pub(crate) fn run(mode: &str, workers: usize, load: Load) -> io::Result<()> {
     let sockets = bound(workers, QUEUE)?;
+    for (core, socket) in
+        sockets.iter().enumerate().flat_map(|(n, set)| set.iter().map(move |s| (n, s)))
+    {
+        SockRef::from(socket).set_cpu_affinity(core)?;
+    }
     let mut team = Team::new(mode, load, sockets)?;
     println!("ready");
     io::stdin().read_line(&mut String::new())?;
@@ -81,11 +93,20 @@ pub(crate) fn run(mode: &str, workers: usize, load: Load) -> io::Result<()> {
     let count: u64 = drained.iter().map(|d| d.datagrams).sum();
     let wall = drained.iter().map(|d| d.wall.as_secs_f64()).fold(0.0, f64::max);
     let cpu: f64 = drained.iter().map(|d| d.cpu.as_secs_f64()).sum();
-    if count < u64::from(load.count) / 2 {
+    if count < u64::from(load.count) * workers as u64 / 2 {
         return Err(io::Error::other(format!("only {count} were there")));
     }
     println!("{:.1} {:.1}", count as f64 / wall / 1e3, cpu * 1e9 / count as f64);
     Ok(())
+}
+
+/// Fills the queue of one core's worker, from senders of its own.
+pub(crate) fn fill(core: usize, load: Load) -> io::Result<()> {
+    pin(core)?;
+    let (names, senders) = (names(load), senders()?);
+    let half = senders.len() / 2;
+    let own = if core == 0 { &senders[..half] } else { &senders[half..] };
+    flood(own, load, |_, spread, datagram| write_header(names[spread], datagram))
 }
 
 struct Drained {
@@ -102,9 +123,7 @@ fn drain(
     begin: &Barrier,
     ended: &AtomicBool,
 ) -> io::Result<Drained> {
-    // The first one where the source was: the kernel frees a datagram on the core it was made on,
-    // and one worker alone is not to have its freeing done by a core that is not counted.
-    pin(number + 1)?;
+    pin(number)?;
     forwarder.start(Duration::ZERO)?;
     begin.wait();
     let (start, (cpu, _)) = (Instant::now(), scheduled()?);
