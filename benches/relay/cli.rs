@@ -47,7 +47,7 @@ fn measure(net: &Net, part: &str, rounds: Option<usize>) -> Result<(), String> {
         "workers" => drained::compare(net, many),
         "memory" => memory::compare(net),
         #[cfg(feature = "ebpf")]
-        _ => crate::whole::compare(net, some),
+        _ => crate::whole::compare(net, some, rounds.is_none()),
         #[cfg(not(feature = "ebpf"))]
         _ => {
             println!(

@@ -15,19 +15,24 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     cargo(root, &["test", "--package", PACKAGE, "--benches", "--test", "allocations"], &[])
 }
 
-/// Runs the relay's bench once and short, after installing what it needs: to see that it works. It
-/// makes network namespaces, so who runs this must be root.
+/// Lints the relay's bench with all it has and runs it once and short, after installing what it
+/// needs: to see that it works. It makes network namespaces and loads programs into the kernel, so
+/// who runs this must be root.
 ///
 /// # Errors
 /// When it fails, be it for want of a privilege.
 pub(crate) fn relay(root: &Path) -> Result<(), Failure> {
-    let script = root.join("scripts/install-relay-bench.sh");
-    let status = Command::new(&script).status();
-    let status = status.map_err(|e| format!("{}: {e}", script.display()))?;
-    if !status.success() {
-        return Err(format!("{}: {status}", script.display()));
+    for script in ["scripts/install-relay-bench.sh", "scripts/install-ebpf.sh"] {
+        let script = root.join(script);
+        let status = Command::new(&script).status();
+        let status = status.map_err(|e| format!("{}: {e}", script.display()))?;
+        if !status.success() {
+            return Err(format!("{}: {status}", script.display()));
+        }
     }
-    cargo(root, &["run", "--package", PACKAGE, "--bin", "relay", "--", "once"], &[])
+    let relay = ["--package", PACKAGE, "--features", "ebpf", "--bin", "relay", "--"];
+    cargo(root, &[&["clippy"], &relay[..], &["-D", "warnings"]].concat(), &[])?;
+    cargo(root, &[&["run"], &relay[..], &["once"]].concat(), &[])
 }
 
 /// Prints the instructions of each scenario, per repetition, as callgrind counts them: the

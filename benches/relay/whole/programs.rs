@@ -4,15 +4,20 @@
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::io;
+use std::process::Command;
+use std::time::Instant as StdInstant;
 
 use aya::maps::{Array, HashMap, PerCpuArray};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use waylane_core::id::SessionId;
+use waylane_core::time::Instant;
+use waylane_relay::{BackEnd, Config, FastPathChoice, IoChoice, Worker};
+use waylane_runtime_linux::back_end;
 use waylane_runtime_linux::io::pin;
 
-use crate::load::{Load, SENDER_PORT, SENDERS, addresses, names, prefer_us};
+use crate::load::{Load, SENDER_PORT, SENDERS, addresses, limits, names, prefer_us, sessions};
 use crate::net::{RELAY, SOURCE, hardware};
 use crate::relays::{Team, bound};
 
@@ -32,8 +37,14 @@ pub(crate) fn relay(mode: &str, interface: &str, load: Load) -> io::Result<()> {
         println!("ready");
         return wait_for_ever();
     }
+    if mode == "xdp" {
+        return fast_path(FastPathChoice::Xdp, interface, load);
+    }
     let mut programs = load_programs("homes", 1)?;
     attach(&mut programs, "pass", interface)?;
+    if mode == "tc" {
+        return fast_path(FastPathChoice::Tc, interface, load);
+    }
     let mut team = Team::new(mode, load, bound(1, 4 << 20)?)?;
     let forwarder = team.forwarders.first_mut().ok_or(io::ErrorKind::NotFound)?;
     forwarder.start(Duration::from_secs(1))?;
@@ -41,6 +52,38 @@ pub(crate) fn relay(mode: &str, interface: &str, load: Load) -> io::Result<()> {
     loop {
         forwarder.turn()?;
     }
+}
+
+/// Ours in the kernel, with a worker for what it leaves.
+fn fast_path(choice: FastPathChoice, interface: &str, load: Load) -> io::Result<()> {
+    let limits = limits(load);
+    let mut config = Config::dev();
+    config.listen = vec![RELAY.parse().map_err(io::Error::other)?];
+    (config.sessions, config.pending) = (limits.sessions, limits.pending);
+    (config.io, config.workers) = (IoChoice::Mmsg, 1);
+    (config.fast_path, config.interface) = (choice, interface.to_owned());
+    let BackEnd { mut workers, tables, fast_path, outlet: _outlet, .. } =
+        back_end(&config).map_err(io::Error::other)?;
+    let fast_path = fast_path.ok_or_else(|| io::Error::other("there is no fast path"))?;
+    if choice == FastPathChoice::Xdp && !is_native(interface)? {
+        return Err(io::Error::other("it is not in the driver"));
+    }
+    let (owner, _) = sessions(load, limits, tables);
+    let io = workers.pop().ok_or(io::ErrorKind::NotFound)?;
+    let mut worker = Worker::new(&owner, io);
+    worker.start()?;
+    let start = StdInstant::now();
+    fast_path.begin(owner.forwarding(), start)?;
+    println!("ready");
+    loop {
+        worker.turn(Duration::from_secs(1), || Instant::ZERO + start.elapsed())?;
+    }
+}
+
+/// Whether the driver itself runs a program at this interface.
+fn is_native(interface: &str) -> io::Result<bool> {
+    let shown = Command::new("ip").args(["-o", "link", "show", "dev", interface]).output()?;
+    Ok(String::from_utf8_lossy(&shown.stdout).contains(" xdp "))
 }
 
 /// The world's end, where frames come from: on the other core.
