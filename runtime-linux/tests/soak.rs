@@ -26,7 +26,9 @@ fn overload_loses_no_session_no_memory_and_no_count() {
         let relay = Running::start(&config, back_end).unwrap();
         let load = Load::new(&relay, [127, 0]);
         let lost = || not_taken(load.port());
-        soak(&format!("{io:?}"), relay, &load, lost, lasts(TOGETHER / 3));
+        let soaked = soak(&format!("{io:?}"), relay, &load, lost, lasts(TOGETHER / 3));
+        assert_eq!(soaked.counters.received() + soaked.lost, soaked.sent);
+        assert!(soaked.lost > 0, "it was no overload: {soaked:?}");
     }
 }
 

@@ -144,7 +144,7 @@ fn everything_between_two_players(choice: FastPathChoice, family: usize, traffic
 }
 
 /// A relay at an address of this namespace.
-fn start(choice: FastPathChoice, family: usize) -> Running {
+pub(crate) fn start(choice: FastPathChoice, family: usize) -> Running {
     // What it chose stands in a failed test's output.
     drop(tracing_subscriber::fmt().with_test_writer().try_init());
     let mut config = Config::dev();

@@ -10,3 +10,6 @@ mod differential;
 mod end_to_end;
 mod frames;
 mod net;
+mod soak;
+#[path = "../soaking/mod.rs"]
+mod soaking;

@@ -19,14 +19,23 @@ pub(crate) fn lasts(otherwise: Duration) -> Duration {
     seconds.map_or(otherwise, |n| Duration::from_secs(n.parse().unwrap()))
 }
 
-/// Puts `relay` under `load`, of which `lost` tells what never reached its sockets.
+/// How many datagrams a relay was sent, and what became of them.
+#[derive(Debug)]
+pub(crate) struct Soaked {
+    pub(crate) sent: u64,
+    /// What never reached it.
+    pub(crate) lost: u64,
+    pub(crate) counters: RelayCounters,
+}
+
+/// Puts `relay` under `load`, of which `lost` tells what never reached it: no less than that.
 pub(crate) fn soak(
     name: &str,
     relay: Running,
     load: &Load,
     lost: impl Fn() -> u64,
     lasts: Duration,
-) {
+) -> Soaked {
     let mut players: Vec<Players> = (0..2).map(|n| Players::bound(load, n)).collect();
     let everybody: Vec<_> = players.iter().flat_map(Players::sessions).collect();
     let mut guests = Guests::new(load);
@@ -45,30 +54,29 @@ pub(crate) fn soak(
         (early, resident())
     });
 
-    let overflowed = settled(&relay, &lost, &load.sent);
+    settled(&relay, &lost, &load.sent);
     for players in &mut players {
         players.assert_still_there();
     }
-    let overflowed_in_all = settled(&relay, &lost, &load.sent);
+    let lost = settled(&relay, &lost, &load.sent);
     let counters = relay.stop().counters();
     assert_accounted(&counters);
-    assert_eq!(counters.workers.received + overflowed_in_all, load.sent.load(Ordering::Relaxed));
-    assert!(overflowed > 0, "it was no overload: {counters:?}");
     assert!(guests.came > 0 && players.iter().all(|players| players.moves > 0));
     let drops: Vec<&str> = counters.drops().filter(|(_, n)| *n > 0).map(|(name, _)| name).collect();
     for reason in ["unbound", "malformed", "no_destination", "to_itself", "forged", "replayed"] {
         assert!(drops.contains(&reason), "nothing was dropped as {reason}: {counters:?}");
     }
+    let sent = load.sent.load(Ordering::Relaxed);
     let grown = late.saturating_sub(early);
     println!(
-        "{name}: sent {}, received {}, forwarded {}, dropped {}, guests {}, grown by {grown} B",
-        load.sent.load(Ordering::Relaxed),
-        counters.workers.received,
+        "{name}: sent {sent}, received {}, forwarded {}, dropped {}, guests {}, grown by {grown} B",
+        counters.received(),
         counters.forwarded(),
         counters.dropped(),
         guests.came,
     );
     assert!(grown <= GROWTH_MAX, "memory grew from {early} to {late} B");
+    Soaked { sent, lost, counters }
 }
 
 /// Waits until every datagram sent so far has been dealt with; returns how many found no room in
@@ -78,7 +86,7 @@ fn settled(relay: &Running, lost: impl Fn() -> u64, sent: &AtomicU64) -> u64 {
     loop {
         let counters = relay.handle.counters();
         let lost = lost();
-        let all = counters.workers.received + lost == sent.load(Ordering::Relaxed);
+        let all = counters.received() + lost >= sent.load(Ordering::Relaxed);
         if all && is_accounted(&counters) {
             return lost;
         }
@@ -94,7 +102,7 @@ fn assert_accounted(counters: &RelayCounters) {
 
 fn is_accounted(counters: &RelayCounters) -> bool {
     let consumed = counters.owner.control.consumed();
-    counters.workers.received == counters.forwarded() + consumed + counters.dropped()
+    counters.received() == counters.forwarded() + consumed + counters.dropped()
 }
 
 /// What the kernel has dropped at the sockets of this port, because they were full.
