@@ -336,14 +336,14 @@ pub const MAX_RANGES: usize = 32;
 /// How long an acknowledgement may wait for data to ride on; both sides count on it.
 pub const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 
-/// The same where only unreliable messages are to be acknowledged: two ticks of a 60 Hz game.
-pub const PATIENT_ACK_DELAY: Duration = Duration::from_millis(125);
+/// The same where only unreliable messages are to be acknowledged: twelve ticks of a 60 Hz game.
+pub const PATIENT_ACK_DELAY: Duration = Duration::from_millis(200);
 
 /// A packet missing this far behind the largest is worth telling: the sender's threshold.
 const REPORTED_GAP: u64 = 3;
 
 /// So many packets without anything urgent are acknowledged by the next packet that leaves.
-const RIDE_PACKETS: u32 = 8;
+const RIDE_PACKETS: u32 = 12;
 
 /// Two full packets: somebody sends more than single messages.
 const BULK_BYTES: u32 = 2 * 1200;
@@ -490,9 +490,9 @@ mod tests {
         let ms = Duration::from_millis;
         let mut received = Received::default();
         received.on_packet_sent(T);
-        received.on_packet_sent(T + ms(100));
-        received.on_received(T + ms(150), arrival(0, 130, AckWanted::Late));
-        assert!(received.rides(T + ms(200)), "the next one leaves in 100 ms, too late");
+        received.on_packet_sent(T + ms(160));
+        received.on_received(T + ms(260), arrival(0, 130, AckWanted::Late));
+        assert!(received.rides(T + ms(320)), "the next one leaves in 160 ms, too late");
     }
 
     #[test]

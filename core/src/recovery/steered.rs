@@ -127,6 +127,13 @@ impl Steered {
         u64::from(self.best_rate())
     }
 
+    /// The same, or what arrived within this round trip if that was faster: behind patient
+    /// acknowledgements a rate is long in showing.
+    fn arriving(&self) -> u64 {
+        let round_trip = u64::from(self.minimum.get()).max(1);
+        self.delivery_rate().max(u64::from(self.round.acked) * 1_000_000 / round_trip)
+    }
+
     fn best_rate(&self) -> u32 {
         self.rates.iter().copied().max().unwrap_or(0)
     }
@@ -147,8 +154,8 @@ impl Steered {
     /// How much the path's queue grew in start-up, in µs, by what cannot be anything else: the
     /// minimum may be that of a short packet, and samples differ.
     fn growth(&self, limit: u32) -> u32 {
-        let rate = self.delivery_rate();
-        let packet = (STEP * 1_000_000).checked_div(rate).unwrap_or(0).min(u64::from(QUEUE_HIGH));
+        let packet =
+            (STEP * 1_000_000).checked_div(self.arriving()).unwrap_or(0).min(u64::from(QUEUE_HIGH));
         // Where samples hardly differ, the latest two tell enough.
         let samples = if self.jitter < limit / 8 { 2 } else { SAMPLES };
         self.waited(samples).saturating_sub(self.jitter).saturating_sub(packet as u32)
@@ -243,7 +250,8 @@ impl Steered {
         let round_trip = u64::from(self.minimum.get().min(10_000_000)).max(1);
         let fresh = INITIAL_WINDOW.saturating_mul(1_000_000) / round_trip;
         // What a game sends fills no queue: if there is one, it is somebody else's.
-        if self.mode == Mode::StartUp && grown > limit && (!sample.app_limited || rate > fresh) {
+        let much = !sample.app_limited || self.arriving() > fresh;
+        if self.mode == Mode::StartUp && grown > limit && much {
             self.mode = Mode::Cruise;
         }
         // Until a round trip has shown more: as much as a fresh path is given, or as fast as that
