@@ -121,6 +121,9 @@ pub trait Crypto {
     /// X25519; `None` if the result is all zero (a low-order `public`).
     fn x25519(secret: &Secret, public: &PublicKey) -> Option<Secret>;
 
+    /// Whether `signature` is the Ed25519 signature (RFC 8032) of `message` under the public `key`.
+    fn ed25519_verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
+
     /// Prepares a sealing key.
     fn seal_key(suite: Suite, key: &Secret) -> Self::SealKey;
 

@@ -62,4 +62,5 @@ pub mod recovery;
 pub mod relay;
 pub mod route;
 pub mod time;
+pub mod token;
 pub mod wire;

@@ -314,6 +314,8 @@ fn relay_settings() -> Vec<(&'static str, u64)> {
         ("handshakes.sender.burst", config.handshakes.sender.burst.into()),
         ("handshakes.destination.per_second", config.handshakes.destination.per_second.into()),
         ("handshakes.destination.burst", config.handshakes.destination.burst.into()),
+        ("sessions_per_source", config.sessions_per_source.into()),
+        ("sessions_per_subject", config.sessions_per_subject.into()),
         ("lifetime", config.lifetime.as_secs()),
         ("keep_alive", config.keep_alive.as_secs()),
         ("ticket_lifetime", config.ticket_lifetime.as_secs()),

@@ -262,6 +262,10 @@ impl Crypto for Mirror {
         Some(Secret(public.0))
     }
 
+    fn ed25519_verify(_: &[u8; 32], _: &[u8], _: &[u8; 64]) -> bool {
+        false
+    }
+
     fn seal_key(_: Suite, _: &Secret) {}
 
     fn open_key(_: Suite, _: &Secret) {}

@@ -493,7 +493,7 @@ fn what_cannot_be_served_is_refused_with_its_reason() {
     let mut no_ticket = Client::new(2);
     let cookie = no_ticket.cookie(&mut world);
     assert_eq!(no_ticket.resume(&mut world, cookie), Err(RefusedReason::Ticket));
-    assert_eq!(TICKET_LEN, 96);
+    assert_eq!(TICKET_LEN, 134);
 }
 
 #[test]

@@ -34,5 +34,9 @@ pub mod pure;
 mod random;
 #[cfg(feature = "ring")]
 pub mod ring;
+#[cfg(feature = "ring")]
+mod signer;
 
 pub use random::{Random, Seeded};
+#[cfg(feature = "ring")]
+pub use signer::TokenSigner;

@@ -2,6 +2,7 @@
 
 use ::ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 use ::ring::rand::SecureRandom as _;
+use ::ring::signature::{ED25519, UnparsedPublicKey};
 use ::ring::{digest, hmac};
 use waylane_core::crypto::{Crypto, OpenError, Secret, Suite, Suites, TAG_LEN};
 use waylane_core::id::PublicKey;
@@ -65,6 +66,10 @@ impl<R: Random> Crypto for Ring<R> {
 
     fn x25519(secret: &Secret, public: &PublicKey) -> Option<Secret> {
         curve::agree(secret, public)
+    }
+
+    fn ed25519_verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
     }
 
     fn seal_key(suite: Suite, key: &Secret) -> Key {

@@ -376,6 +376,7 @@ fn hop_payloads(u: &mut Unstructured<'_>) -> Result<()> {
         lifetime_s: u.arbitrary()?,
         keep_alive_s: u.arbitrary()?,
         address: SocketAddr::new(ip, u.arbitrary()?),
+        token_left_s: Some(u.arbitrary()?).filter(|left| *left != u32::MAX),
         ticket: [u.arbitrary()?; TICKET_LEN],
     };
     whole(

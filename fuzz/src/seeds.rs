@@ -208,6 +208,7 @@ fn payloads(add: &mut impl FnMut(&str, Vec<u8>)) {
         lifetime_s: 60,
         keep_alive_s: 15,
         address: ([192, 0, 2, 1], 4000).into(),
+        token_left_s: Some(600),
         ticket: [6; TICKET_LEN],
     };
     add("payload-bound", packet(|writer| bound.emit(writer.reserve(BoundPayload::LEN)?).map(drop)));

@@ -119,8 +119,8 @@ impl<C: Crypto> Owner<C> {
     ///
     /// # Errors
     /// What is wrong with `config`; then nothing changes.
-    pub fn reload(&mut self, now: Instant, config: &RelayConfig) -> Result<(), RelayConfigError> {
-        self.control.reload(now, config)?;
+    pub fn reload(&mut self, config: &RelayConfig) -> Result<(), RelayConfigError> {
+        self.control.reload(config)?;
         self.rules.change(self.control.forwarding());
         Ok(())
     }

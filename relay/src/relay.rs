@@ -347,7 +347,7 @@ impl<'r> Team<'r> {
             }
             if self.shared.changed.swap(false, Ordering::Acquire) {
                 let config = self.shared.core(self.clock.unix_seconds);
-                match owner.reload(now, &config) {
+                match owner.reload(&config) {
                     Ok(()) => {
                         self.begin_fast_path(owner);
                         tracing::info!("the settings as read again are in force");

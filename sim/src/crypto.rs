@@ -66,6 +66,10 @@ impl Crypto for SeededCrypto {
         Ring::<Random>::x25519(secret, public)
     }
 
+    fn ed25519_verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        Ring::<Random>::ed25519_verify(key, message, signature)
+    }
+
     fn seal_key(suite: Suite, key: &Secret) -> Self::SealKey {
         Ring::<Random>::seal_key(suite, key)
     }

@@ -8,6 +8,7 @@ use crate::crypto::Secret;
 use crate::id::ApplicationId;
 use crate::limits::{Limits, LimitsError};
 use crate::recovery::{ControllerKind, Fixed, INITIAL_WINDOW, RATE_MAX, RateBounds, Steered};
+use crate::token::Token;
 
 /// Everything an endpoint is told at start. Every field has a documented default.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub rate: SendRate,
     /// How relays are chosen. Default [`RelayChoice::DEFAULT`].
     pub relays: RelayChoice,
+    /// What a game's backend gave the player to show relays that ask for it. Default none.
+    pub token: Option<Token>,
     /// Sizes of everything. Default [`Limits::DEFAULT`].
     pub limits: Limits,
 }
@@ -42,6 +45,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(30),
             rate: SendRate::ADAPTIVE,
             relays: RelayChoice::DEFAULT,
+            token: None,
             limits: Limits::DEFAULT,
         }
     }

@@ -112,6 +112,14 @@ pub enum Event<'a> {
         /// Seconds left.
         left: u16,
     },
+    /// The token that the session at this relay was had with expires in `left` seconds, 120 at
+    /// most. Without a [`set_token`](super::Endpoint::set_token) the session ends 60 s after that.
+    TokenExpiring {
+        /// Which relay.
+        relay: RelayId,
+        /// Seconds left.
+        left: u32,
+    },
 }
 
 /// Why a connection ended.
@@ -184,10 +192,22 @@ pub enum RelayRefusedReason {
     Suite,
     /// The relay has no free session.
     Full,
-    /// The token was not accepted.
+    /// The relay wants a token.
     Token,
     /// The relay is about to stop.
     Draining,
+    /// The token has expired.
+    TokenExpired,
+    /// No key that the relay takes signed the token.
+    TokenSignature,
+    /// The token is for another player's key, or for nobody's and the relay takes none such.
+    TokenPeer,
+    /// The token is for another region.
+    TokenRegion,
+    /// The token's subject has as many sessions as it may.
+    SubjectFull,
+    /// As many sessions as may be come from this address.
+    SourceFull,
     /// The relay called the request malformed, or gave a reason unknown here.
     Other,
 }
@@ -198,8 +218,14 @@ impl fmt::Display for RelayRefusedReason {
             Self::Version => "the relay speaks another protocol version",
             Self::Suite => "the relay does not offer this cipher suite",
             Self::Full => "the relay is full",
-            Self::Token => "the relay did not accept the token",
+            Self::Token => "the relay wants a token",
             Self::Draining => "the relay is about to stop",
+            Self::TokenExpired => "the token has expired",
+            Self::TokenSignature => "the relay knows nobody who signed the token",
+            Self::TokenPeer => "the token is not for this player's key",
+            Self::TokenRegion => "the token is for another region",
+            Self::SubjectFull => "the token's subject has as many sessions as it may",
+            Self::SourceFull => "too many sessions come from this address",
             Self::Other => "the relay refused",
         })
     }

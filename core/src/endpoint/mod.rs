@@ -51,6 +51,7 @@ use crate::noise::KeyPair;
 use crate::recovery::SentFree;
 use crate::route::{Epoch, Route, RouteError, RouteRelay};
 use crate::time::{Instant, micros};
+use crate::token::Token;
 use crate::wire::frame::DisconnectReason as WireReason;
 use crate::wire::handshake::{HandshakeParameters, Stamp};
 
@@ -94,6 +95,8 @@ struct State<C> {
     choice: RelayChoice,
     /// Strangers with this secret are heard.
     accept_requests: Option<InviteSecret>,
+    /// What relays are shown.
+    token: Option<Token>,
     /// Peers that left a moment ago: commands about them are not the application's mistake.
     left: heapless::Deque<PeerId, 16>,
 }
@@ -154,6 +157,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 home: Home::default(),
                 choice: config.relays.clone(),
                 accept_requests: None,
+                token: config.token,
                 left: heapless::Deque::new(),
             },
         };
@@ -406,6 +410,17 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// `None`, the default, they are not heard.
     pub fn set_accept_requests(&mut self, secret: Option<InviteSecret>) {
         self.state.accept_requests = secret;
+    }
+
+    /// Shows relays this token from now on. Sessions are renewed with it at once, and stay what they
+    /// are; where a session was refused it is asked for again.
+    pub fn set_token(&mut self, token: Option<Token>) {
+        self.state.token = token;
+        let now = self.state.now;
+        let parts = self.parts();
+        for slot in parts.context.relays.iter_mut() {
+            slot.renew(now, parts.context.crypto);
+        }
     }
 
     /// Says what is wanted of a relay of the directory; what follows is make before break.

@@ -131,10 +131,16 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         bytes: &mut [u8],
     ) -> Result<(), Refusal> {
         let place = usize::from(relay.0);
+        let token = self.state.token;
         let parts = self.parts();
         let context = parts.context;
         let waited = context.waited;
-        let mut hop = HopContext { waited, crypto: context.crypto, identity: context.identity };
+        let mut hop = HopContext {
+            waited,
+            crypto: context.crypto,
+            identity: context.identity,
+            token: token.as_ref(),
+        };
         let slot = &mut context.relays[place];
         let before = (slot.session(), slot.proven_session());
         let drained = slot.is_draining();

@@ -242,10 +242,16 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     #[inline(never)]
     fn transmit_to_relays(&mut self, out: &mut [u8]) -> Option<Transmit> {
+        let token = self.state.token;
         let parts = self.parts();
         let context = parts.context;
         let waited = context.waited;
-        let mut hop = HopContext { waited, crypto: context.crypto, identity: context.identity };
+        let mut hop = HopContext {
+            waited,
+            crypto: context.crypto,
+            identity: context.identity,
+            token: token.as_ref(),
+        };
         let transmit = context.relays.iter_mut().find_map(|slot| {
             let len = slot.poll_transmit(context.now, &mut hop, out)?;
             Some(Transmit { to: slot.address()?, len, segment_size: None })
@@ -352,8 +358,10 @@ impl<C: Crypto> RelaySlot<C> {
             Event::RelayConnected { relay }
         } else if let Some(reason) = notices.refused.take() {
             Event::RelayRefused { relay, reason }
+        } else if let Some(left) = notices.draining.take() {
+            Event::RelayDraining { relay, left }
         } else {
-            Event::RelayDraining { relay, left: notices.draining.take()? }
+            Event::TokenExpiring { relay, left: notices.token_expiring.take()? }
         })
     }
 }

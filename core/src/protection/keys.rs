@@ -446,6 +446,10 @@ mod tests {
             None
         }
 
+        fn ed25519_verify(_: &[u8; 32], _: &[u8], _: &[u8; 64]) -> bool {
+            false
+        }
+
         fn seal_key(_: Suite, key: &Secret) -> u8 {
             key.0[0]
         }

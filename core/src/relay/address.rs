@@ -43,6 +43,17 @@ impl Address {
         [a | b << 32, c | d << 32, u64::from(self.family_port)]
     }
 
+    /// Whose sessions are counted together: an IPv4 address's or an IPv6 /64's.
+    pub(crate) fn source(self) -> Self {
+        let [first, second, ..] = self.words;
+        let words = if self.family_port >> 16 == FAMILY_4 {
+            [first, 0, 0, 0]
+        } else {
+            [first, second, 0, 0]
+        };
+        Self { words, family_port: self.family_port & !0xffff }
+    }
+
     /// What the reply limit counts together: an IPv4 /24 or an IPv6 /48.
     pub(crate) fn prefix(self) -> Self {
         let [first, second, ..] = self.words;

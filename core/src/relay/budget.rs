@@ -68,6 +68,20 @@ impl Price {
         }
     }
 
+    /// What a packet and 1024 bytes cost at rates of one's own (0: the relay's), with this burst:
+    /// never so much that a datagram would not fit the burst.
+    pub(crate) fn own(packets_per_second: u32, bytes_per_second: u32, burst: u32) -> (u32, u32) {
+        let most = u64::from(burst) * BYTES / u64::from(LARGEST_DATAGRAM);
+        let of = |rate: u32, whole, most: u64| match rate {
+            0 => 0,
+            _ => u64::from(price(whole, rate)).min(most) as u32,
+        };
+        (
+            of(packets_per_second, TICKS_PER_SECOND, u64::from(burst)),
+            of(bytes_per_second, TICKS_PER_SECOND * BYTES, most),
+        )
+    }
+
     /// No limit.
     pub(crate) const FREE: Self = Self { packet: 0, byte: 0, burst: 0 };
 

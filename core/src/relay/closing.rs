@@ -5,20 +5,25 @@ use super::control::Control;
 use super::memory::Memory;
 use super::sessions::State;
 use crate::crypto::Crypto;
-use crate::time::Instant;
 
 impl<C: Crypto, M: Memory> Control<C, M> {
-    /// Goes on by the limits of `config`; sizes and times stay what they are. Forwarders are to be
-    /// given [`forwarding`](Self::forwarding) anew.
+    /// Takes other settings while sessions go on: budgets, rates, lifetimes, whose tokens count.
+    /// Forwarders are to be given [`forwarding`](Self::forwarding) anew. What the settings say about
+    /// the clock is not looked at.
     ///
     /// # Errors
-    /// What is wrong with `config`; then nothing changes.
-    pub fn reload(&mut self, _: Instant, config: &RelayConfig) -> Result<(), RelayConfigError> {
+    /// What is wrong with `config`; [`RelayConfigError::Memory`] if it asks for tables of other
+    /// sizes. Nothing has changed then.
+    pub fn reload(&mut self, config: &RelayConfig) -> Result<(), RelayConfigError> {
         config.check()?;
-        self.config.budget = config.budget;
-        self.config.destination = config.destination;
-        self.config.total = config.total;
-        self.config.handshakes = config.handshakes;
+        if config.limits != self.config.limits {
+            return Err(RelayConfigError::Memory);
+        }
+        self.answers.set_rates(config.answers);
+        self.binds.set_rates(config.binds);
+        self.registry().0.lists.slots.set_lifetime(config.lifetime);
+        let unix_seconds_at_start = self.config.unix_seconds_at_start;
+        self.config = RelayConfig { unix_seconds_at_start, ..*config };
         Ok(())
     }
 

@@ -2,11 +2,10 @@
 
 use core::time::Duration;
 
+use super::admission::TokenRules;
 use super::budget::{Budget, RatePrice};
 use super::limiter::{AnswerRates, Rate};
 use super::memory::RelayLimits;
-use crate::id::PublicKey;
-use crate::wire::hop::RefusedReason;
 
 /// A relay's settings; [`Default`] is what the documentation promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +32,12 @@ pub struct RelayConfig {
     pub binds: AnswerRates,
     /// The wall clock at [`Control::new`](super::Control::new), for the expiry of tickets.
     pub unix_seconds_at_start: u64,
-    /// Who may bind.
-    pub admission: Admission,
+    /// Whose tokens are asked for; none: whoever proves a key may have a session.
+    pub tokens: Option<TokenRules>,
+    /// Sessions from one IPv4 address or IPv6 /64 at most.
+    pub sessions_per_source: u32,
+    /// Sessions of one subject of tokens at most, where its token does not say another number.
+    pub sessions_per_subject: u32,
 }
 
 impl Default for RelayConfig {
@@ -61,7 +64,9 @@ impl Default for RelayConfig {
                 per_prefix: Rate { per_second: 200, burst: 500 },
             },
             unix_seconds_at_start: 0,
-            admission: Admission::Open,
+            tokens: None,
+            sessions_per_source: 1024,
+            sessions_per_subject: 8,
         }
     }
 }
@@ -86,25 +91,6 @@ impl Default for HandshakeRates {
     }
 }
 
-/// Who may bind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Admission {
-    /// Everybody who proves a key; tokens are ignored.
-    Open,
-}
-
-impl Admission {
-    /// Whether `peer`, who showed `token`, may have a session.
-    ///
-    /// # Errors
-    /// What the peer is told.
-    pub const fn admit(self, token: &[u8], peer: &PublicKey) -> Result<(), RefusedReason> {
-        let (Self::Open, _, _) = (self, token, peer);
-        Ok(())
-    }
-}
-
 /// Why a [`RelayConfig`] or the memory lent for it does not serve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -119,6 +105,8 @@ pub enum RelayConfigError {
     Handshakes,
     /// `keep_alive` is below a second, or `lifetime` below `keep_alive` or above 65,535 seconds.
     Lifetime,
+    /// A limit of sessions for one source or subject is 0.
+    Circles,
     /// A lent slice has another length than the limits ask for.
     Memory,
 }
@@ -137,6 +125,7 @@ impl core::fmt::Display for RelayConfigError {
             Self::Lifetime => {
                 "keep-alive must be at least 1 s, lifetime at least that and at most 65535 s"
             }
+            Self::Circles => "a limit of sessions must let at least 1 be",
             Self::Memory => "the memory lent does not have the lengths the limits ask for",
         })
     }
@@ -163,6 +152,9 @@ impl RelayConfig {
         let in_order = self.keep_alive <= self.lifetime && self.lifetime <= longest;
         if self.keep_alive < Duration::from_secs(1) || !in_order {
             return Err(RelayConfigError::Lifetime);
+        }
+        if self.sessions_per_source == 0 || self.sessions_per_subject == 0 {
+            return Err(RelayConfigError::Circles);
         }
         Ok(())
     }

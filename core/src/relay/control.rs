@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::address::Address;
+use super::circle::CircleKey;
 use super::config::{RelayConfig, RelayConfigError};
 use super::counters::{ControlCounters, ControlDrops};
 use super::forward::{Forwarder, Forwarding, Prices};
@@ -11,10 +12,10 @@ use super::hash::HashKey;
 use super::index::AddressIndex;
 use super::limiter::Limiter;
 use super::memory::Memory;
-use super::pending::{ANSWER_MAX, HopKeys};
-use super::registry::{Lists, Proven, Registry};
+use super::pending::{ANSWER_MAX, HopKeys, Terms};
+use super::registry::{Claim, Lists, Proven, Registry};
 use super::secrets::Secrets;
-use super::sessions::{Slots, State};
+use super::sessions::{Over, Slots, State};
 use crate::crypto::{Crypto, Secret, TAG_LEN};
 use crate::id::{PublicKey, SessionId};
 use crate::noise::KeyPair;
@@ -38,7 +39,7 @@ pub struct Control<C: Crypto, M> {
     pub(super) answers: Limiter,
     pub(super) binds: Limiter,
     pub(super) draining: Option<Draining>,
-    index_key: HashKey,
+    pub(super) index_key: HashKey,
     lists: Lists,
     memory: M,
 }
@@ -149,6 +150,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
             }
             Err(Refusal::Tell(reason)) => {
                 self.counters.refused += 1;
+                self.counters.refusals.count(reason);
                 self.refuse(now, address, bytes, reason, out)
             }
         }?;
@@ -156,19 +158,22 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         (len <= bytes.len()).then_some(Reply { to: from, len })
     }
 
-    /// Does what is due: sessions that were silent end, unproven binds are given up.
+    /// Does what is due: sessions that were silent or whose token expired end, unproven binds are given up.
     pub fn handle_timeout(&mut self, now: Instant) {
         let (mut registry, ..) = self.registry();
         let unproven = registry.expire_pending(now);
-        let mut expired = 0;
-        while expired < EXPIRED_AT_ONCE
-            && let Some(slot) = registry.lists.slots.silent(now, registry.sessions)
-        {
-            registry.end(slot, Some(State::Expired));
-            expired += 1;
+        let (mut silent, mut token_ended) = (0, 0);
+        for _ in 0..LOOKS_AT_ONCE {
+            match registry.look(now) {
+                Some(Some(Over::Silence)) => silent += 1,
+                Some(Some(Over::Token)) => token_ended += 1,
+                Some(None) => {}
+                None => break,
+            }
         }
         self.counters.unproven += unproven;
-        self.counters.sessions_expired += expired;
+        self.counters.sessions_expired += silent;
+        self.counters.sessions_token_ended += token_ended;
         if let Some(draining) = &mut self.draining {
             draining.tick(now);
         }
@@ -202,8 +207,8 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         if self.lists.has_farewells() {
             return Instant::ZERO;
         }
-        let (sessions, pending) = self.memory.owned();
-        let silent = self.lists.slots.deadline(sessions);
+        let (_, pending) = self.memory.owned();
+        let silent = self.lists.slots.deadline();
         let unproven = self.lists.pending_deadline(pending);
         let draining = self.draining.as_ref().and_then(Draining::deadline);
         [silent, unproven, draining].into_iter().flatten().min().unwrap_or(Instant::FAR)
@@ -236,8 +241,18 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         self.crypto.random(&mut keys.open.0);
         self.crypto.random(&mut keys.seal.0);
         let (mut registry, secrets, _) = self.registry();
+        let source = CircleKey::from(registry.index.key.hash(Address::from(address).source()));
+        let claim = Claim {
+            key,
+            wanted: None,
+            avoid: None,
+            source,
+            subject: CircleKey::NONE,
+            source_max: u32::MAX,
+            subject_max: u32::MAX,
+        };
         // The part reserved after a start is not for those who are put in by hand.
-        let slot = registry.slot_for(Instant::FAR, key, None, None).ok_or(TableFull)?;
+        let slot = registry.slot_for(Instant::FAR, &claim).map_err(|_| TableFull)?;
         let session = secrets.session_id(slot, peer);
         registry.add_pending(slot, |pending| {
             pending.tag = session.tag();
@@ -245,6 +260,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
             pending.address = address.into();
             pending.keys = keys;
             pending.until = now + PROOF_TIME;
+            pending.terms = Terms { source, ..Terms::NONE };
         });
         registry.prove(now, slot).map_err(|_| TableFull)?;
         self.counters.sessions_begun += 1;
@@ -627,8 +643,8 @@ fn open_control<C: Crypto>(
 
 /// How long an answered bind waits for its proof.
 pub(super) const PROOF_TIME: Duration = Duration::from_secs(10);
-/// Sessions ended in one [`Control::handle_timeout`]; more are ended in the next, which is due.
-const EXPIRED_AT_ONCE: u64 = 256;
+/// Sessions looked at in one [`Control::handle_timeout`]; for more, the next is due at once.
+const LOOKS_AT_ONCE: u32 = 256;
 /// Peers told in one tick that the relay stops: 64,000 a second.
 const DRAINS_AT_ONCE: u32 = 64;
 const DRAIN_TICK: Duration = Duration::from_millis(1);

@@ -1,5 +1,7 @@
 //! What the owner of the sessions counts.
 
+use crate::wire::hop::RefusedReason;
+
 /// What came of the datagrams handed to [`Control::handle`](super::Control::handle): each control
 /// datagram is counted once, under what it was or under why it was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -14,6 +16,8 @@ pub struct ControlCounters {
     pub repeated: u64,
     /// Hellos, binds and resumes refused.
     pub refused: u64,
+    /// Why they were.
+    pub refusals: Refusals,
     /// Keep-alives answered.
     pub keep_alives: u64,
     /// Peers that left.
@@ -31,10 +35,35 @@ pub struct ControlCounters {
     pub sessions_resumed: u64,
     /// Sessions ended by silence.
     pub sessions_expired: u64,
+    /// Sessions ended because their token had expired.
+    pub sessions_token_ended: u64,
     /// Binds given up without proof.
     pub unproven: u64,
     /// Sessions live now.
     pub sessions_live: u64,
+}
+
+/// Refusals, by reason.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Refusals([u64; RefusedReason::ALL.len()]);
+
+impl Refusals {
+    /// Each reason's name and how often it was given.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        RefusedReason::ALL.into_iter().zip(self.0).map(|((_, name), count)| (name, count))
+    }
+
+    /// How often this reason was given.
+    #[must_use]
+    pub fn of(&self, reason: RefusedReason) -> u64 {
+        let all = RefusedReason::ALL.into_iter().zip(self.0);
+        all.filter(|((other, _), _)| *other == reason).map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn count(&mut self, reason: RefusedReason) {
+        let all = RefusedReason::ALL.into_iter().zip(&mut self.0);
+        all.filter(|((other, _), _)| *other == reason).for_each(|(_, count)| *count += 1);
+    }
 }
 
 /// Control datagrams dropped, by reason.

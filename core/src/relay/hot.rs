@@ -145,6 +145,17 @@ impl HotEntry {
         }
     }
 
+    /// What this entry's packets and bytes cost; 0: the relay's prices. Only for the owner.
+    pub(crate) fn set_prices(&self, packet: u32, byte: u32) {
+        self.packet_price.store(packet, Ordering::Relaxed);
+        self.byte_price.store(byte, Ordering::Relaxed);
+    }
+
+    /// Lets the entry in slot `payer` pay for what this one sends. Only for the owner.
+    pub(crate) fn set_payer(&self, payer: Option<u32>) {
+        self.payer.store(payer.map_or(0, |slot| slot.wrapping_add(1)), Ordering::Relaxed);
+    }
+
     /// The slot of the entry that pays for what this one sends, if it is another.
     pub(crate) fn payer(&self) -> Option<u32> {
         self.payer.load(Ordering::Relaxed).checked_sub(1)

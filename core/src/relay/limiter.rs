@@ -38,6 +38,11 @@ impl Limiter {
         Self { rates, key, total: full(rates.total), prefixes: [full(rates.per_prefix); PREFIXES] }
     }
 
+    /// Other rates from now on.
+    pub(crate) const fn set_rates(&mut self, rates: AnswerRates) {
+        self.rates = rates;
+    }
+
     /// Whether one more answer towards `address` is within the rates; counts it if so.
     pub(crate) fn allow(&mut self, now: Instant, address: Address) -> bool {
         let now = now_ms(now);

@@ -20,8 +20,10 @@
 //! ```
 
 mod address;
+mod admission;
 mod bind;
 mod budget;
+mod circle;
 mod closing;
 mod config;
 mod control;
@@ -38,11 +40,13 @@ mod registry;
 mod secrets;
 mod sessions;
 mod sync;
+mod wheel;
 
+pub use admission::TokenRules;
 pub use budget::{Budget, Price, RatePrice};
-pub use config::{Admission, HandshakeRates, RelayConfig, RelayConfigError};
+pub use config::{HandshakeRates, RelayConfig, RelayConfigError};
 pub use control::{Control, REPLY_MAX, Reply, TableFull};
-pub use counters::{ControlCounters, ControlDrops};
+pub use counters::{ControlCounters, ControlDrops, Refusals};
 pub use forward::{Counters, DropReason, Forwarder, Forwarding, Prices, Verdict};
 pub use hash::HashKey;
 pub use hot::HotEntry;

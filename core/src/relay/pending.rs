@@ -1,6 +1,7 @@
 //! Binds that were answered and wait for the first control datagram under their keys.
 
 use super::address::Address;
+use super::circle::CircleKey;
 use super::list::{Linked, Links};
 use super::sessions::KeyHash;
 use crate::crypto::{Secret, Suite};
@@ -18,6 +19,7 @@ pub struct Pending {
     /// Next counter under `keys`, of a farewell.
     pub(crate) counter: u32,
     pub(crate) until: Instant,
+    pub(crate) terms: Terms,
     /// The first 16 bytes of the request's `e` or nonce: the same request again gets the same
     /// reply, without Diffie–Hellman and without new keys.
     pub(crate) request: [u8; 16],
@@ -31,6 +33,29 @@ pub(crate) struct HopKeys {
     pub(crate) suite: Suite,
     pub(crate) open: Secret,
     pub(crate) seal: Secret,
+}
+
+/// What a bind was granted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Terms {
+    /// When the session ends in any case.
+    pub(crate) end: Instant,
+    pub(crate) source: CircleKey,
+    pub(crate) subject: CircleKey,
+    /// Of a packet that the subject sends; 0: the relay's.
+    pub(crate) packet_price: u32,
+    /// Of 1024 bytes; 0: the relay's.
+    pub(crate) byte_price: u32,
+}
+
+impl Terms {
+    pub(crate) const NONE: Self = Self {
+        end: Instant::FAR,
+        source: CircleKey::NONE,
+        subject: CircleKey::NONE,
+        packet_price: 0,
+        byte_price: 0,
+    };
 }
 
 impl HopKeys {
@@ -51,6 +76,7 @@ impl Pending {
             keys: HopKeys::NONE,
             counter: 0,
             until: Instant::ZERO,
+            terms: Terms::NONE,
             request: [0; 16],
             reply: [0; ANSWER_MAX],
             reply_len: 0,

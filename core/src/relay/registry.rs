@@ -2,11 +2,12 @@
 
 use super::address::Address;
 use super::budget::ticks;
+use super::circle::{Circle, CircleKey};
 use super::index::AddressIndex;
 use super::list::List;
 use super::memory::{Parts, Tables};
-use super::pending::{HopKeys, Pending};
-use super::sessions::{KeyHash, Session, Slots, State};
+use super::pending::{HopKeys, Pending, Terms};
+use super::sessions::{KeyHash, Over, Session, Slots, State};
 use crate::id::SessionId;
 use crate::time::Instant;
 
@@ -80,42 +81,68 @@ impl Registry<'_> {
             .find(|pending| pending.address == from && pending.request == *request)
     }
 
-    /// A slot for a bind of `key`: the `wanted` one (whose tag was checked) if it is free or the
-    /// key's, else the key's present one, else a new one; never `avoid`, nor the present one if
-    /// anything is to be avoided. `None` if all are taken.
-    pub(crate) fn slot_for(
-        &mut self,
-        now: Instant,
-        key: KeyHash,
-        wanted: Option<u32>,
-        avoid: Option<Avoid>,
-    ) -> Option<u32> {
+    /// A slot for a bind: the `wanted` one (whose tag was checked) if it is free or the key's, else
+    /// the key's present one, else a new one; never `avoid`, nor the present one if anything is to
+    /// be avoided.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn slot_for(&mut self, now: Instant, claim: &Claim) -> Result<u32, NoSlot> {
+        let Claim { key, wanted, avoid, .. } = *claim;
+        self.check_circles(claim)?;
         if let Some(slot) = wanted
-            && self.take_wanted(slot, key)
+            && self.take_wanted(slot, claim)
         {
-            return Some(slot);
+            return Ok(slot);
         }
         let present = self.find_slot(key, State::Live);
         let reserved = self.find_slot(key, State::Reserved);
         match avoid {
             None => {
                 if let Some(slot) = present.or(reserved) {
-                    return Some(slot);
+                    return Ok(slot);
                 }
             }
             Some(Avoid(avoid)) => {
                 if let Some(slot) = reserved {
                     if avoid != Some(slot) {
-                        return Some(slot);
+                        return Ok(slot);
                     }
                     // One unproven slot a key: who keeps asking for others does not fill the table.
                     self.drop_pending_of(slot);
                 }
             }
         }
-        let slot = self.lists.slots.pick(now)?;
-        self.lists.slots.reserve(self.sessions, slot, key);
-        Some(slot)
+        let slot = self.lists.slots.pick(now).ok_or(NoSlot::Full)?;
+        self.reserve(slot, claim);
+        Ok(slot)
+    }
+
+    /// Whether the claim's source and subject may have one more session. Who has one already is
+    /// not counted twice, however it comes back.
+    fn check_circles(&self, claim: &Claim) -> Result<(), NoSlot> {
+        let mut own = self.lists.slots.of_key(self.sessions, claim.key);
+        let counts_to = |circle: Circle, slot, key| circle.key_of(self.sessions, slot) == key;
+        let is_new = own.next().is_none();
+        // Walks at most as far as the limit: no farther for one who exceeds it by far.
+        let is_full = |circle: Circle, key, limit: u32| {
+            key != CircleKey::NONE
+                && circle.members(self.sessions, key).take(limit as usize).count() >= limit as usize
+        };
+        if is_new && is_full(Circle::Source, claim.source, claim.source_max) {
+            return Err(NoSlot::Source);
+        }
+        let mut own = self.lists.slots.of_key(self.sessions, claim.key);
+        let is_counted = own.any(|slot| counts_to(Circle::Subject, slot, claim.subject));
+        if !is_counted && is_full(Circle::Subject, claim.subject, claim.subject_max) {
+            return Err(NoSlot::Subject);
+        }
+        Ok(())
+    }
+
+    fn reserve(&mut self, slot: u32, claim: &Claim) {
+        let Claim { key, source, subject, .. } = *claim;
+        self.lists.slots.reserve(self.sessions, slot, key, source, subject);
     }
 
     /// Puts a bind into `slot`, which belongs to its key, in place of an earlier one there. When
@@ -165,6 +192,7 @@ impl Registry<'_> {
         let Some(pending) = self.pending.get(index as usize) else { return Err(Unproven) };
         let (address, key, tag) = (pending.address, pending.key, pending.tag);
         let keys = pending.keys.clone();
+        let terms = pending.terms;
 
         if let Some((other, _)) = self.index.find(self.tables.hot, address)
             && other != slot
@@ -205,13 +233,74 @@ impl Registry<'_> {
                 Proven::New
             }
         };
+        self.lists.slots.set_end(self.sessions, slot, terms.end);
         self.keep_alive(now, slot);
+        self.settle(slot, &terms);
         Ok(proven)
+    }
+
+    /// Gives the live session in `slot` what its bind was granted.
+    fn settle(&mut self, slot: u32, terms: &Terms) {
+        for (circle, key) in [(Circle::Source, terms.source), (Circle::Subject, terms.subject)] {
+            let before = circle.key_of(self.sessions, slot);
+            if before != key {
+                circle.leave(self.sessions, slot);
+                circle.join(self.sessions, slot, key);
+                self.name_payer(before);
+            }
+        }
+        if let Some(hot) = self.tables.hot.get(slot as usize) {
+            hot.set_prices(terms.packet_price, terms.byte_price);
+            hot.set_payer(None);
+        }
+        self.name_payer(terms.subject);
+        // The subject's latest token says what all of its sessions share.
+        for member in Circle::Subject.members(self.sessions, terms.subject) {
+            if let Some(hot) = self.tables.hot.get(member as usize) {
+                hot.set_prices(terms.packet_price, terms.byte_price);
+            }
+        }
+    }
+
+    /// Lets one of the subject's live sessions pay for what all of them send: the one that does,
+    /// or else any.
+    fn name_payer(&self, subject: CircleKey) {
+        if subject == CircleKey::NONE {
+            return;
+        }
+        let live = |slot: &u32| {
+            self.sessions.get(*slot as usize).is_some_and(|session| session.state == State::Live)
+        };
+        let members = || Circle::Subject.members(self.sessions, subject).filter(live);
+        let hot = |slot: u32| self.tables.hot.get(slot as usize);
+        let named = members().find_map(|slot| hot(slot)?.payer());
+        let named = named.filter(|payer| members().any(|slot| slot == *payer));
+        let Some(payer) = named.or_else(|| members().last()) else { return };
+        for slot in members() {
+            if let Some(hot) = hot(slot) {
+                hot.set_payer((slot != payer).then_some(payer));
+            }
+        }
+    }
+
+    /// Looks at the next live session whose turn has come, and ends it if it is over.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<Option<Over>> {
+        let look = self.lists.slots.look(now, self.sessions)?;
+        self.lists.slots.put_back(self.sessions, look.slot);
+        match look.over {
+            Some(_) => self.end(look.slot, Some(State::Expired)),
+            None => self.freshen(now, look.slot),
+        }
+        Some(look.over)
     }
 
     /// Makes the live session in `slot` last for its lifetime from now.
     pub(crate) fn keep_alive(&mut self, now: Instant, slot: u32) {
         self.lists.slots.keep_alive(now, self.sessions, slot);
+        self.freshen(now, slot);
+    }
+
+    fn freshen(&self, now: Instant, slot: u32) {
         let entries = [self.tables.hot.get(slot as usize), self.tables.hot.last()];
         entries.into_iter().flatten().for_each(|entry| entry.freshen(ticks(now)));
     }
@@ -224,7 +313,11 @@ impl Registry<'_> {
             hot.retire();
         }
         self.index.remove(address, slot);
+        let subject = Circle::Subject.key_of(self.sessions, slot);
+        Circle::Source.leave(self.sessions, slot);
+        Circle::Subject.leave(self.sessions, slot);
         self.lists.slots.end(self.sessions, slot, farewell);
+        self.name_payer(subject);
     }
 
     /// The next peer to be told that another took over, with the keys and address it had.
@@ -247,20 +340,20 @@ impl Registry<'_> {
         self.lists.slots.of_key(self.sessions, key).find(has_state)
     }
 
-    /// Takes `slot` for `key` if it is free or the key's already.
-    fn take_wanted(&mut self, slot: u32, key: KeyHash) -> bool {
+    /// Takes `slot` for the claim's key if it is free or the key's already.
+    fn take_wanted(&mut self, slot: u32, claim: &Claim) -> bool {
         let Some(session) = self.sessions.get(slot as usize) else { return false };
         match session.state {
-            State::Live | State::Reserved => return session.key == key,
+            State::Live | State::Reserved => return session.key == claim.key,
             State::Free => {}
             State::Expired | State::Replaced => {
-                if session.key != key {
+                if session.key != claim.key {
                     return false;
                 }
                 self.lists.slots.forget(self.sessions, slot);
             }
         }
-        self.lists.slots.reserve(self.sessions, slot, key);
+        self.reserve(slot, claim);
         true
     }
 
@@ -322,6 +415,31 @@ impl Registry<'_> {
         pending.counter = counter;
         self.lists.farewells.push_back(self.pending, index);
     }
+}
+
+/// Who asks for a slot, and which.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) key: KeyHash,
+    pub(crate) wanted: Option<u32>,
+    pub(crate) avoid: Option<Avoid>,
+    pub(crate) source: CircleKey,
+    pub(crate) subject: CircleKey,
+    /// How many sessions the source may have.
+    pub(crate) source_max: u32,
+    /// How many sessions the subject may have.
+    pub(crate) subject_max: u32,
+}
+
+/// Why nobody gets a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoSlot {
+    /// All are taken.
+    Full,
+    /// The source has as many as it may.
+    Source,
+    /// The subject has as many as it may.
+    Subject,
 }
 
 /// The bind asks for another slot than this one and than its present one.

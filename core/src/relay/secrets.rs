@@ -1,11 +1,14 @@
 //! What only this relay can make: cookies, tickets, session tags, hashes of keys.
 
 use super::address::Address;
+use super::admission::Grant;
+use super::circle::CircleKey;
 use super::sessions::KeyHash;
 use crate::crypto::{Crypto, Secret, Suite, TAG_LEN};
 use crate::id::{PublicKey, SessionId};
 use crate::time::Instant;
 use crate::wire::hop::{Cookie, TICKET_LEN, Ticket};
+use crate::wire::{Reader, Writer};
 
 /// The relay's derived and drawn keys.
 ///
@@ -15,6 +18,7 @@ pub(crate) struct Secrets<C: Crypto> {
     tag_key: Secret,
     cookie_key: Secret,
     key_hash_key: Secret,
+    subject_key: Secret,
     ticket_seal: C::SealKey,
     ticket_open: C::OpenKey,
     last_ticket_micros: u64,
@@ -25,6 +29,7 @@ pub(crate) struct TicketContent {
     pub(crate) peer: PublicKey,
     pub(crate) resumption: Secret,
     pub(crate) expiry_unix_s: u64,
+    pub(crate) grant: Grant,
 }
 
 impl<C: Crypto> Secrets<C> {
@@ -40,6 +45,7 @@ impl<C: Crypto> Secrets<C> {
             tag_key: derive(b"waylane relay session"),
             cookie_key: drawn(),
             key_hash_key: drawn(),
+            subject_key: derive(b"waylane relay subject"),
             ticket_seal: C::seal_key(TICKET_SUITE, &ticket_key),
             ticket_open: C::open_key(TICKET_SUITE, &ticket_key),
             last_ticket_micros: 0,
@@ -87,11 +93,14 @@ impl<C: Crypto> Secrets<C> {
         let mut ticket = [0; TICKET_LEN];
         let (front, sealed) = ticket.split_at_mut(8);
         front.copy_from_slice(&nonce.to_le_bytes());
-        let fields = content.peer.0.iter().chain(&content.resumption.0);
-        let expiry = content.expiry_unix_s.to_le_bytes();
-        for (to, from) in sealed.iter_mut().zip(fields.chain(&expiry)) {
-            *to = *from;
-        }
+        let mut writer = Writer::new(sealed);
+        let written = (|| {
+            writer.bytes(&content.peer.0)?;
+            writer.bytes(&content.resumption.0)?;
+            writer.u64(content.expiry_unix_s)?;
+            content.grant.emit(&mut writer)
+        })();
+        debug_assert!(written.is_ok() && writer.remaining() == TAG_LEN);
         C::seal(&self.ticket_seal, nonce, front, sealed);
         ticket
     }
@@ -102,16 +111,23 @@ impl<C: Crypto> Secrets<C> {
         let (front, sealed) = ticket.split_first_chunk_mut::<8>()?;
         let nonce = u64::from_le_bytes(*front);
         C::open(&self.ticket_open, nonce, front, sealed).ok()?;
-        let (peer, rest) = sealed.split_first_chunk::<32>()?;
-        let (resumption, rest) = rest.split_first_chunk::<32>()?;
-        let (expiry, tag) = rest.split_first_chunk::<8>()?;
-        debug_assert_eq!(tag.len(), TAG_LEN);
-        let expiry_unix_s = u64::from_le_bytes(*expiry);
-        (unix_s < expiry_unix_s).then(|| TicketContent {
-            peer: PublicKey(*peer),
-            resumption: Secret(*resumption),
-            expiry_unix_s,
-        })
+        let mut reader = Reader::new(sealed.get(..sealed.len().checked_sub(TAG_LEN)?)?);
+        let content = TicketContent {
+            peer: PublicKey(reader.array().ok()?),
+            resumption: Secret(reader.array().ok()?),
+            expiry_unix_s: reader.u64().ok()?,
+            grant: Grant::parse(&mut reader).ok()?,
+        };
+        reader.finish().ok()?;
+        (unix_s < content.expiry_unix_s).then_some(content)
+    }
+
+    /// The circle of a token's subject; of the peer itself if it names none. The same after a
+    /// restart, since tickets hold it.
+    pub(crate) fn subject(&self, subject: &[u8; 16], peer: &PublicKey) -> CircleKey {
+        let name: &[u8] = if *subject == [0; 16] { &peer.0 } else { subject };
+        let [a, b, c, d, e, f, g, h, ..] = C::hmac_sha256(&self.subject_key.0, &[name]);
+        CircleKey([[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes))
     }
 
     fn cookie_of(&self, epoch: u64, address: Address) -> Cookie {

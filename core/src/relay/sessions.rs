@@ -2,9 +2,11 @@
 
 use core::time::Duration;
 
+use super::circle::{Circle, CircleKey, Member};
 use super::index::scale;
 use super::list::{Linked, Links, List, NIL};
 use super::pending::HopKeys;
+use super::wheel::{Spoke, Wheel};
 use crate::crypto::{Secret, Suite};
 use crate::time::Instant;
 
@@ -22,7 +24,12 @@ pub struct Session {
     sent: u32,
     /// When the session ends unless it is kept alive, in [`Slots`]' seconds.
     deadline: u32,
+    /// When it ends in any case.
+    end: u32,
+    pub(crate) source: Member,
+    pub(crate) subject: Member,
     links: Links,
+    spoke: Spoke,
     /// Index + 1 of the bind that waits for its proof here (0: none).
     pending: u16,
     pub(crate) state: State,
@@ -37,7 +44,7 @@ pub(crate) enum State {
     /// Given to a key whose bind is not proven yet.
     Reserved,
     Live,
-    /// Ended by silence; the peer is still to be told.
+    /// Ended by silence, or with its token; the peer is still to be told.
     Expired,
     /// Ended by another bind of the same key; the peer is still to be told.
     Replaced,
@@ -56,7 +63,11 @@ impl Session {
             received: Window::NEW,
             sent: 0,
             deadline: 0,
+            end: u32::MAX,
+            source: Member::NONE,
+            subject: Member::NONE,
             links: Links::NONE,
+            spoke: Spoke::NONE,
             pending: 0,
             state: State::Free,
             suite: Suite::ChaChaPoly,
@@ -168,8 +179,7 @@ pub(crate) struct Slots {
     ordinary_from: Instant,
     free_ordinary: List,
     free_reserved: List,
-    /// Live sessions by deadline: all have the same lifetime, so the newest is always last.
-    live: List,
+    live: Wheel,
     ending: List,
     pub(crate) live_count: u32,
 }
@@ -191,7 +201,7 @@ impl Slots {
             ordinary_from: now + reserve_for,
             free_ordinary: List::EMPTY,
             free_reserved: List::EMPTY,
-            live: List::EMPTY,
+            live: Wheel::new(),
             ending: List::EMPTY,
             live_count: 0,
         };
@@ -224,8 +234,15 @@ impl Slots {
         self.free_ordinary.front().or(self.free_reserved.front())
     }
 
-    /// Gives the free `slot` to `key`.
-    pub(crate) fn reserve(&mut self, sessions: &mut [Session], slot: u32, key: KeyHash) {
+    /// Gives the free `slot` to `key`, and counts it to these circles.
+    pub(crate) fn reserve(
+        &mut self,
+        sessions: &mut [Session],
+        slot: u32,
+        key: KeyHash,
+        source: CircleKey,
+        subject: CircleKey,
+    ) {
         self.free_list(slot).remove(sessions, slot);
         let bucket = chain(sessions, key);
         let head =
@@ -235,37 +252,68 @@ impl Slots {
             session.chain_next = head;
             session.state = State::Reserved;
         }
+        Circle::Source.join(sessions, slot, source);
+        Circle::Subject.join(sessions, slot, subject);
     }
 
-    /// Makes the reserved or live `slot` live until its lifetime has passed from now.
+    /// Makes the reserved or live `slot` live until its lifetime has passed from now, or its token.
     pub(crate) fn keep_alive(&mut self, now: Instant, sessions: &mut [Session], slot: u32) {
         let deadline = self.seconds_up(now + self.lifetime);
         let Some(session) = sessions.get_mut(slot as usize) else { return };
-        session.deadline = deadline;
+        session.deadline = deadline.min(session.end);
         if session.state == State::Live {
-            self.live.remove(sessions, slot);
+            let spoke = session.spoke;
+            self.live.remove(sessions, slot, spoke);
         } else {
             session.state = State::Live;
             self.live_count += 1;
         }
-        self.live.push_back(sessions, slot);
+        self.put_back(sessions, slot);
     }
 
-    /// The live session that has been silent for its whole lifetime, if there is one.
-    pub(crate) fn silent(&self, now: Instant, sessions: &[Session]) -> Option<u32> {
-        let slot = self.live.front()?;
-        (self.deadline(sessions)? <= now).then_some(slot)
+    /// From when on the session in `slot` is over whatever it does.
+    pub(crate) fn set_end(&self, sessions: &mut [Session], slot: u32, end: Instant) {
+        let end = if end == Instant::FAR { u32::MAX } else { self.seconds_up(end) };
+        if let Some(session) = sessions.get_mut(slot as usize) {
+            session.end = end;
+        }
     }
 
-    /// When the first live session's lifetime is over.
-    pub(crate) fn deadline(&self, sessions: &[Session]) -> Option<Instant> {
-        let session = sessions.get(self.live.front()? as usize)?;
-        Some(self.started + Duration::from_secs(u64::from(session.deadline)))
+    /// Takes the next live session whose turn to be looked at has come; it is to be
+    /// [put back](Self::put_back) or ended.
+    pub(crate) fn look(&mut self, now: Instant, sessions: &mut [Session]) -> Option<Look> {
+        let second = self.second(now);
+        let slot = self.live.pop(sessions, second)?;
+        let session = sessions.get_mut(slot as usize)?;
+        let over = session.deadline <= second;
+        let why = if session.end <= second { Over::Token } else { Over::Silence };
+        Some(Look { slot, over: over.then_some(why) })
+    }
+
+    /// Puts a live session that was looked at back.
+    pub(crate) fn put_back(&mut self, sessions: &mut [Session], slot: u32) {
+        let Some(deadline) = sessions.get(slot as usize).map(|s| s.deadline) else { return };
+        let spoke = self.live.insert(sessions, slot, deadline);
+        if let Some(session) = sessions.get_mut(slot as usize) {
+            session.spoke = spoke;
+        }
+    }
+
+    /// When the next live session is to be looked at.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let second = self.live.next()?;
+        Some(self.started + Duration::from_secs(u64::from(second)))
+    }
+
+    /// Other lifetimes from now on; sessions live as long as they were told last.
+    pub(crate) const fn set_lifetime(&mut self, lifetime: Duration) {
+        self.lifetime = lifetime;
     }
 
     /// Ends the live `slot`; `farewell` says what its peer is still to be told.
     pub(crate) fn end(&mut self, sessions: &mut [Session], slot: u32, farewell: Option<State>) {
-        self.live.remove(sessions, slot);
+        let Some(spoke) = sessions.get(slot as usize).map(|s| s.spoke) else { return };
+        self.live.remove(sessions, slot, spoke);
         self.live_count -= 1;
         match farewell {
             Some(state) => {
@@ -278,7 +326,7 @@ impl Slots {
         }
     }
 
-    /// The live session that was silent for longest.
+    /// A live session, if there is one.
     pub(crate) fn first_live(&self) -> Option<u32> {
         self.live.front()
     }
@@ -298,10 +346,13 @@ impl Slots {
     pub(crate) fn release(&mut self, sessions: &mut [Session], slot: u32) {
         let Some(key) = sessions.get(slot as usize).map(|s| s.key) else { return };
         self.unchain(sessions, slot, key);
+        Circle::Source.leave(sessions, slot);
+        Circle::Subject.leave(sessions, slot);
         if let Some(session) = sessions.get_mut(slot as usize) {
             session.set_keys(&HopKeys::NONE);
             session.key = KeyHash::NONE;
             session.state = State::Free;
+            session.end = u32::MAX;
         }
         self.free_list(slot).push_back(sessions, slot);
     }
@@ -330,10 +381,31 @@ impl Slots {
         if slot < self.reserved_from { &mut self.free_ordinary } else { &mut self.free_reserved }
     }
 
+    /// Whole seconds from the start to `now`, rounded down.
+    fn second(&self, now: Instant) -> u32 {
+        u32::try_from(now.since(self.started).as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// Whole seconds from the start to `at`, rounded up: a session never ends early.
     fn seconds_up(&self, at: Instant) -> u32 {
         u32::try_from(at.since(self.started).as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)
     }
+}
+
+/// A live session whose turn has come.
+pub(crate) struct Look {
+    pub(crate) slot: u32,
+    /// Why it is over, if it is.
+    pub(crate) over: Option<Over>,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Over {
+    /// It was silent for its lifetime.
+    Silence,
+    /// Its token expired a while ago.
+    Token,
 }
 
 /// The bucket of `key`'s chain.
@@ -354,10 +426,9 @@ mod tests {
     use crate::relay::SESSION_BYTES;
 
     #[test]
-    fn a_session_costs_at_most_192_bytes() {
-        // 104 and the timer links' 8.
-        const { assert!(size_of::<Session>() <= 104 + 8) };
-        const { assert!(SESSION_BYTES <= 192) };
+    fn a_session_costs_at_most_240_bytes() {
+        const { assert!(size_of::<Session>() <= 160) };
+        const { assert!(SESSION_BYTES <= 240) };
     }
 
     proptest! {

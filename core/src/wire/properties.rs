@@ -21,7 +21,7 @@ use super::handshake::{
 };
 use super::hop::{
     Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, Hello, NotBound,
-    Probe, Refused, Resume, Resumed, echo_of,
+    Probe, Refused, Resume, Resumed, TICKET_LEN, echo_of,
 };
 use super::number::Truncated;
 use super::{DATAGRAM_LEN_MAX, Kind, Reader, Writer};
@@ -117,7 +117,7 @@ proptest! {
             suite,
             cookie: sixteen,
             nonce: sixteen,
-            ticket: [ticket; 3].concat().try_into().unwrap(),
+            ticket: core::array::from_fn(|n| ticket[n % ticket.len()]),
         };
         let mut out = [0; 600];
         prop_assert_eq!(data.emit(&mut out), Ok(data.sealed_offset()));
@@ -174,7 +174,8 @@ proptest! {
             lifetime_s: seconds[0],
             keep_alive_s: seconds[1],
             address: core::net::SocketAddr::new(address.ip(), address.port()),
-            ticket: [7; 96],
+            token_left_s: Some(u32::from(seconds[0])).filter(|_| bit),
+            ticket: [7; TICKET_LEN],
         };
         let len = payload.emit(&mut out).unwrap();
         prop_assert_eq!(BoundPayload::parse(&out[..len]), Ok(payload));

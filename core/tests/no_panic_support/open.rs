@@ -53,6 +53,10 @@ impl Crypto for Open {
         (shared != [0; 32]).then_some(Secret(shared))
     }
 
+    fn ed25519_verify(_: &[u8; 32], _: &[u8], _: &[u8; 64]) -> bool {
+        true
+    }
+
     fn seal_key(_: Suite, _: &Secret) {}
 
     fn open_key(_: Suite, _: &Secret) {}

@@ -36,6 +36,8 @@ pub(crate) struct Client {
     ticket: Ticket,
     resumption: Secret,
     pub(crate) keys: Keys,
+    pub(crate) token: Vec<u8>,
+    pub(crate) token_left_s: Option<u32>,
     crypto: Provider,
 }
 
@@ -58,6 +60,8 @@ impl Client {
             ticket: [0; wire::TICKET_LEN],
             resumption: Secret::default(),
             keys: Keys::default(),
+            token: Vec::new(),
+            token_left_s: None,
             crypto,
         }
     }
@@ -93,9 +97,9 @@ impl Client {
         cookie: Cookie,
         another_slot: bool,
     ) -> (Vec<u8>, AwaitResponse<Provider>) {
-        let mut datagram = vec![0; 280];
-        let payload = BindPayload { wanted: self.session, another_slot, token: b"" };
+        let payload = BindPayload { wanted: self.session, another_slot, token: &self.token };
         let mut plain = vec![0; payload.padded_len(Bind::PAYLOAD_OFFSET)];
+        let mut datagram = vec![0; Bind::PAYLOAD_OFFSET + plain.len() + TAG_LEN];
         payload.emit(&mut plain).unwrap();
         let offset = Bind { suite: self.suite, cookie }.emit(&mut datagram).unwrap();
         let static_static = self.key.agree::<Provider>(&relay).unwrap();
@@ -150,12 +154,13 @@ impl Client {
     ) -> (Vec<u8>, [u8; 16]) {
         let mut nonce = [0; 16];
         self.crypto.random(&mut nonce);
-        let mut datagram = vec![0; 280];
+        let payload = BindPayload { wanted: self.session, another_slot, token: &self.token };
+        let len = payload.padded_len(Resume::PAYLOAD_OFFSET);
+        let mut datagram = vec![0; Resume::PAYLOAD_OFFSET + len + TAG_LEN];
         let header = Resume { suite: self.suite, cookie, nonce, ticket: self.ticket };
         let offset = header.emit(&mut datagram).unwrap();
         let (front, sealed) = datagram.split_at_mut(offset);
-        let payload = BindPayload { wanted: self.session, another_slot, token: b"" };
-        payload.emit(&mut sealed[..280 - offset - TAG_LEN]).unwrap();
+        payload.emit(&mut sealed[..len]).unwrap();
         let key = resume_request_key::<Provider>(&self.resumption, &nonce);
         let key = Provider::seal_key(self.suite, &key);
         Provider::seal(&key, RESUME_REQUEST_NONCE, front, sealed);
@@ -241,6 +246,7 @@ impl Client {
         self.session = payload.session;
         self.ticket = payload.ticket;
         self.seen_as = Some(payload.address);
+        self.token_left_s = payload.token_left_s;
     }
 }
 

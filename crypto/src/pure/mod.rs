@@ -63,6 +63,10 @@ impl<R: Random> Crypto for Pure<R> {
         curve::agree(secret, public)
     }
 
+    fn ed25519_verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        curve::verify(key, message, signature)
+    }
+
     fn seal_key(suite: Suite, key: &Secret) -> Key {
         Key::new(suite, key)
     }

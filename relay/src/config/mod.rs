@@ -40,7 +40,7 @@ keys! {
     /// The region in its directory entry: letters, digits, "-", "_", "."; at most 32.
     region: String = String::new(), "", ANY, Start, "\"eu-1\"";
 
-    /// Sessions at most; each costs 192 bytes.
+    /// Sessions at most; each costs 240 bytes.
     sessions: u32 = RelayLimits::default().sessions, "sessions", 8..=16_777_215, Start, "";
 
     /// Binds answered but not yet proven at most.
@@ -291,6 +291,7 @@ impl From<RelayConfigError> for ConfigError {
             RelayConfigError::Pending => "pending",
             RelayConfigError::Budget => "burst_ms",
             RelayConfigError::Handshakes => "handshakes_per_second",
+            RelayConfigError::Circles => "sessions_per_source",
             RelayConfigError::Lifetime => "keep_alive_s",
             RelayConfigError::Memory | _ => "",
         };

@@ -147,6 +147,7 @@ impl<C: Crypto> RelaySlot<C> {
             proven: false,
             keep_alive: Duration::from_secs(u64::from(payload.keep_alive_s.max(1))),
             keep_alive_at: now,
+            token_ends: payload.token_left_s.map(|left| now + Duration::from_secs(left.into())),
             unanswered_since: None,
             tries: 0,
             doubted: false,
@@ -193,6 +194,12 @@ impl<C: Crypto> RelaySlot<C> {
             (RefusedReason::Full, _) => RelayRefusedReason::Full,
             (RefusedReason::Token, _) => RelayRefusedReason::Token,
             (RefusedReason::Draining, _) => RelayRefusedReason::Draining,
+            (RefusedReason::TokenExpired, _) => RelayRefusedReason::TokenExpired,
+            (RefusedReason::TokenSignature, _) => RelayRefusedReason::TokenSignature,
+            (RefusedReason::TokenPeer, _) => RelayRefusedReason::TokenPeer,
+            (RefusedReason::TokenRegion, _) => RelayRefusedReason::TokenRegion,
+            (RefusedReason::SubjectFull, _) => RelayRefusedReason::SubjectFull,
+            (RefusedReason::SourceFull, _) => RelayRefusedReason::SourceFull,
             (RefusedReason::Malformed | RefusedReason::Ticket, _) => RelayRefusedReason::Other,
         };
         // It answers, so it is not lost; ask again later.

@@ -61,7 +61,7 @@ impl<C: Crypto> RelaySlot<C> {
         let payload = BindPayload {
             wanted: self.session,
             another_slot: self.rotate && !self.session.is_none(),
-            token: &[],
+            token: context.token.map_or(&[], |token| token.as_bytes()),
         };
         match &mut attempt.step {
             Step::Hello { nonce } => Hello { nonce: *nonce }.emit(out).ok(),

@@ -18,6 +18,7 @@ use crate::id::{RelayId, SessionId};
 use crate::noise::{AwaitResponse, KeyPair};
 use crate::protection::ControlWindow;
 use crate::time::Instant;
+use crate::token::Token;
 use crate::wire::hop::{self, Cookie};
 
 pub(crate) use measure::Measure;
@@ -49,6 +50,8 @@ pub struct RelaySlot<C: Crypto> {
     pub(super) chosen_as: ChosenAs,
     /// It is no longer in the directory, and only stays until nothing needs its place.
     pub(super) removed: bool,
+    /// The application was told that its present token is about to expire.
+    token_told: bool,
     notices: Notices,
 }
 
@@ -79,6 +82,8 @@ struct Bound<C: Crypto> {
     proven: bool,
     keep_alive: Duration,
     keep_alive_at: Instant,
+    /// When the token expires that the session was had with.
+    token_ends: Option<Instant>,
     unanswered_since: Option<Instant>,
     tries: u8,
     /// It has not answered for so long that something else should serve if it can.
@@ -98,6 +103,7 @@ pub(crate) struct Notices {
     pub(crate) lost: Option<RelayLostReason>,
     pub(crate) refused: Option<RelayRefusedReason>,
     pub(crate) draining: Option<u16>,
+    pub(crate) token_expiring: Option<u32>,
 }
 
 /// What the hop needs of its endpoint for one call.
@@ -106,6 +112,7 @@ pub(crate) struct HopContext<'a, C> {
     pub(crate) waited: Duration,
     pub(crate) crypto: &'a mut C,
     pub(crate) identity: &'a KeyPair,
+    pub(crate) token: Option<&'a Token>,
 }
 
 /// How far the way to a session is.
@@ -140,6 +147,7 @@ impl<C: Crypto> Default for RelaySlot<C> {
             policy: RelayPolicy::Allow,
             chosen_as: ChosenAs::Unmeasured,
             removed: false,
+            token_told: false,
             notices: Notices::default(),
         }
     }
@@ -251,8 +259,9 @@ impl<C: Crypto> RelaySlot<C> {
     }
 
     pub(crate) fn has_notice(&self) -> bool {
-        let Notices { connected, lost, refused, draining } = self.notices;
-        connected || lost.is_some() || refused.is_some() || draining.is_some()
+        let Notices { connected, lost, refused, draining, token_expiring } = self.notices;
+        let said = connected || lost.is_some() || refused.is_some() || draining.is_some();
+        said || token_expiring.is_some()
     }
 
     pub(crate) fn notices(&mut self) -> &mut Notices {
@@ -304,6 +313,15 @@ impl<C: Crypto> RelaySlot<C> {
         }
     }
 
+    /// There is another token: a session is asked for with it at once, while the present one
+    /// serves on, and again where it was refused.
+    pub(crate) fn renew(&mut self, now: Instant, crypto: &mut C) {
+        self.token_told = false;
+        if self.attempt.is_some() || self.bound.as_ref().is_some_and(|bound| !bound.unbind) {
+            self.begin(now, crypto);
+        }
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) or `poll_transmit` has something to do.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let attempt = self.attempt.as_ref().map_or(Instant::FAR, |attempt| {
@@ -317,7 +335,8 @@ impl<C: Crypto> RelaySlot<C> {
         let bound = self.bound.as_ref().map_or(Instant::FAR, |bound| {
             let after = if bound.doubted { NO_ANSWER } else { DOUBTED };
             let lost = bound.unanswered_since.map_or(Instant::FAR, |since| since + after);
-            if bound.unbind { Instant::FAR } else { bound.keep_alive_at.min(lost) }
+            let token = self.token_notice_at();
+            if bound.unbind { Instant::FAR } else { bound.keep_alive_at.min(lost).min(token) }
         });
         attempt.min(bound).min(self.measure.next_at())
     }
@@ -342,6 +361,13 @@ impl<C: Crypto> RelaySlot<C> {
                 }
             }
         }
+        if self.token_notice_at() <= now
+            && let Some(ends) = self.bound.as_ref().and_then(|bound| bound.token_ends)
+        {
+            self.token_told = true;
+            let left = ends.since(now).as_secs();
+            self.notices.token_expiring = Some(u32::try_from(left).unwrap_or(u32::MAX));
+        }
         if let Some(attempt) = &mut self.attempt
             && self.bound.is_none()
             && !attempt.reported
@@ -354,6 +380,12 @@ impl<C: Crypto> RelaySlot<C> {
                 RelayLostReason::NetworkBlocksUdp
             });
         }
+    }
+
+    /// When the application is to be told that its token expires.
+    fn token_notice_at(&self) -> Instant {
+        let ends = self.bound.as_ref().and_then(|bound| bound.token_ends);
+        ends.filter(|_| !self.token_told).map_or(Instant::FAR, |ends| ends - TOKEN_NOTICE)
     }
 
     /// Remembers a datagram that was just sent here, so that a hint about it is believed.
@@ -405,6 +437,8 @@ fn hop_suite(suites: Suites) -> Suite {
 const NO_ANSWER: Duration = Duration::from_millis(4500);
 /// A relay that does not answer for this long is left by who has another one.
 const DOUBTED: Duration = Duration::from_millis(1000);
+/// The application is told so long before its token expires.
+const TOKEN_NOTICE: Duration = Duration::from_secs(120);
 /// A bind or resume without answer is tried this often with one cookie; a hello with one address.
 const ATTEMPT_TRIES: u8 = 3;
 /// A relay that was heard less than this ago is not asked whether it is there.

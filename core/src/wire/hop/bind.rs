@@ -13,7 +13,7 @@ use crate::wire::{Full, Kind, PROTOCOL_VERSION, ParseError, Reader, Writer};
 pub const BIND_DATAGRAM_LEN_MIN: usize = 280;
 
 /// Bytes of a ticket.
-pub const TICKET_LEN: usize = 96;
+pub const TICKET_LEN: usize = 134;
 
 /// What a relay gives to a peer to come back with; opaque to the peer.
 pub type Ticket = [u8; TICKET_LEN];
@@ -140,7 +140,7 @@ pub struct Resume {
 
 impl Resume {
     /// Where the sealed payload begins; it goes to the end.
-    pub const PAYLOAD_OFFSET: usize = 131;
+    pub const PAYLOAD_OFFSET: usize = 35 + TICKET_LEN;
 
     /// The header of `datagram`, which is at least [`BIND_DATAGRAM_LEN_MIN`] long.
     ///
@@ -249,7 +249,7 @@ pub struct BindPayload<'a> {
     pub wanted: SessionId,
     /// Whether the peer wants another slot than the wanted session's.
     pub another_slot: bool,
-    /// Whatever the relay's operator asks for; empty if nothing.
+    /// Of the game's backend (wire.md §5); empty if there is none.
     pub token: &'a [u8],
 }
 
@@ -302,13 +302,15 @@ pub struct BoundPayload {
     pub keep_alive_s: u16,
     /// The peer's address as the relay sees it.
     pub address: SocketAddr,
+    /// How long the token is good for, in seconds; `None` if there is no end.
+    pub token_left_s: Option<u32>,
     /// To come back with.
     pub ticket: Ticket,
 }
 
 impl BoundPayload {
     /// Length of the payload.
-    pub const LEN: usize = 7 + 2 + 2 + 19 + TICKET_LEN;
+    pub const LEN: usize = 7 + 2 + 2 + 19 + 4 + TICKET_LEN;
 
     /// The opened payload.
     ///
@@ -321,6 +323,7 @@ impl BoundPayload {
             lifetime_s: reader.u16()?,
             keep_alive_s: reader.u16()?,
             address: parse_address(&mut reader)?,
+            token_left_s: Some(reader.u32()?).filter(|left| *left != ENDLESS),
             ticket: reader.array()?,
         };
         reader.finish()?;
@@ -337,6 +340,7 @@ impl BoundPayload {
         writer.u16(self.lifetime_s)?;
         writer.u16(self.keep_alive_s)?;
         emit_address(&mut writer, self.address)?;
+        writer.u32(self.token_left_s.unwrap_or(ENDLESS))?;
         writer.bytes(&self.ticket)?;
         Ok(writer.position())
     }
@@ -375,6 +379,7 @@ const fn least_len(datagram: &[u8]) -> Result<(), ParseError> {
 }
 
 const ANOTHER_SLOT: u8 = 1;
+const ENDLESS: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -409,8 +414,8 @@ mod tests {
         let mut datagram = [0; BIND_DATAGRAM_LEN_MIN];
         assert_eq!(resume.emit(&mut datagram), Ok(Resume::PAYLOAD_OFFSET));
         assert_eq!(datagram[..35], *b"\x05\x01\x02abcdefghijklmnop0123456789abcdef");
-        assert_eq!(datagram[35..131], [7; 96]);
-        assert_eq!(datagram[131..], [0; 149]);
+        assert_eq!(datagram[35..169], [7; 134]);
+        assert_eq!(datagram[169..], [0; 111]);
         assert_eq!(Resume::parse(&datagram), Ok(resume));
         assert_eq!(Resume::parse(&datagram[..279]), Err(ParseError::Truncated));
         assert_eq!(echo_of(&datagram), Some(*b"01234567"));
@@ -421,16 +426,16 @@ mod tests {
         let mut datagram = [0; Bound::LEN + 1];
         assert_eq!(Bound { echo: *b"ephemera" }.emit(&mut datagram), Ok(Bound::NOISE_OFFSET));
         assert_eq!(datagram[..9], *b"\x04ephemera");
-        assert_eq!(Bound::parse(&datagram[..183]), Ok(Bound { echo: *b"ephemera" }));
-        assert_eq!(Bound::parse(&datagram[..182]), Err(ParseError::Truncated));
+        assert_eq!(Bound::parse(&datagram[..225]), Ok(Bound { echo: *b"ephemera" }));
+        assert_eq!(Bound::parse(&datagram[..224]), Err(ParseError::Truncated));
         assert_eq!(Bound::parse(&datagram), Err(ParseError::Trailing));
 
         let resumed = Resumed { echo: *b"01234567", nonce: *b"relay's nonce 16" };
         assert_eq!(resumed.emit(&mut datagram), Ok(Resumed::PAYLOAD_OFFSET));
         assert_eq!(datagram[..25], *b"\x0601234567relay's nonce 16");
-        assert_eq!(Resumed::parse(&datagram[..167]), Ok(resumed));
-        assert_eq!(Resumed::parse(&datagram[..166]), Err(ParseError::Truncated));
-        assert_eq!(Resumed::parse(&datagram[..168]), Err(ParseError::Trailing));
+        assert_eq!(Resumed::parse(&datagram[..209]), Ok(resumed));
+        assert_eq!(Resumed::parse(&datagram[..208]), Err(ParseError::Truncated));
+        assert_eq!(Resumed::parse(&datagram[..210]), Err(ParseError::Trailing));
     }
 
     #[test]
@@ -485,18 +490,24 @@ mod tests {
             lifetime_s: 60,
             keep_alive_s: 15,
             address: "192.0.2.1:4433".parse().unwrap(),
+            token_left_s: Some(0x0403_0201),
             ticket: [7; TICKET_LEN],
         };
         let mut out = [0; BoundPayload::LEN];
-        assert_eq!(payload.emit(&mut out), Ok(126));
+        assert_eq!(payload.emit(&mut out), Ok(168));
         let front = [
             1, 0, 0, 2, 0, 0, 0, 60, 0, 15, 0, 4, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-            0x51, 0x11,
+            0x51, 0x11, 1, 2, 3, 4,
         ];
-        assert_eq!(out[..30], front);
-        assert_eq!(out[30..], [7; 96]);
+        assert_eq!(out[..34], front);
+        assert_eq!(out[34..], [7; 134]);
         assert_eq!(BoundPayload::parse(&out), Ok(payload));
-        assert_eq!(BoundPayload::parse(&out[..125]), Err(ParseError::Truncated));
+        assert_eq!(BoundPayload::parse(&out[..167]), Err(ParseError::Truncated));
+        let endless = BoundPayload { token_left_s: None, ..payload };
+        endless.emit(&mut out).unwrap();
+        assert_eq!(out[30..34], [0xff; 4]);
+        assert_eq!(BoundPayload::parse(&out), Ok(endless));
+        payload.emit(&mut out).unwrap();
         out[16] = 1;
         assert_eq!(BoundPayload::parse(&out), Err(ParseError::BadValue), "IPv4 and more");
         out[11] = 6;

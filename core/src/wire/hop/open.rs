@@ -156,9 +156,39 @@ pub enum RefusedReason {
     Ticket = 7,
     /// The request could not be read.
     Malformed = 8,
+    /// The token is not good any more.
+    TokenExpired = 9,
+    /// No key that it takes signed the token.
+    TokenSignature = 10,
+    /// The token is not for this peer's key.
+    TokenPeer = 11,
+    /// The token is for another region.
+    TokenRegion = 12,
+    /// The token's subject has as many sessions as it may.
+    SubjectFull = 13,
+    /// As many sessions as may be come from this address.
+    SourceFull = 14,
 }
 
 impl RefusedReason {
+    /// Every reason and its name, as it is counted by.
+    pub const ALL: [(Self, &'static str); 14] = [
+        (Self::Version, "version"),
+        (Self::Suite, "suite"),
+        (Self::Cookie, "cookie"),
+        (Self::Full, "full"),
+        (Self::Token, "token"),
+        (Self::Draining, "draining"),
+        (Self::Ticket, "ticket"),
+        (Self::Malformed, "malformed"),
+        (Self::TokenExpired, "token_expired"),
+        (Self::TokenSignature, "token_signature"),
+        (Self::TokenPeer, "token_peer"),
+        (Self::TokenRegion, "token_region"),
+        (Self::SubjectFull, "subject_full"),
+        (Self::SourceFull, "source_full"),
+    ];
+
     const fn from_u8(value: u8) -> Option<Self> {
         Some(match value {
             1 => Self::Version,
@@ -169,6 +199,12 @@ impl RefusedReason {
             6 => Self::Draining,
             7 => Self::Ticket,
             8 => Self::Malformed,
+            9 => Self::TokenExpired,
+            10 => Self::TokenSignature,
+            11 => Self::TokenPeer,
+            12 => Self::TokenRegion,
+            13 => Self::SubjectFull,
+            14 => Self::SourceFull,
             _ => return None,
         })
     }
@@ -185,6 +221,12 @@ impl fmt::Display for RefusedReason {
             Self::Draining => "the relay is about to stop",
             Self::Ticket => "the ticket is not valid (any more)",
             Self::Malformed => "the relay could not read the request",
+            Self::TokenExpired => "the token has expired",
+            Self::TokenSignature => "the relay knows nobody who signed the token",
+            Self::TokenPeer => "the token is for another player's key",
+            Self::TokenRegion => "the token is for another region",
+            Self::SubjectFull => "the token's subject has as many sessions as it may",
+            Self::SourceFull => "too many sessions come from this address",
         })
     }
 }
@@ -325,15 +367,15 @@ mod tests {
     #[test]
     fn refused_literal_bytes() {
         let mut out = [0; Refused::LEN];
-        for reason in 1..=8 {
+        for reason in 1..=14 {
             let bytes = [7, 1, 2, 3, 4, 5, 6, 7, 8, reason];
             let refused = Refused::parse(&bytes).unwrap();
             assert_eq!(refused.emit(&mut out), Ok(10));
             assert_eq!(out, bytes);
         }
         assert_eq!(RefusedReason::Full as u8, 4);
-        assert_eq!(RefusedReason::Malformed as u8, 8);
-        for reason in [0, 9] {
+        assert_eq!(RefusedReason::SourceFull as u8, 14);
+        for reason in [0, 15] {
             let bytes = [7, 1, 2, 3, 4, 5, 6, 7, 8, reason];
             assert_eq!(Refused::parse(&bytes), Err(ParseError::BadValue));
         }
