@@ -6,8 +6,10 @@ mod failure;
 mod input;
 mod key;
 mod link;
+mod player;
 mod relay;
 mod sim;
+mod token;
 mod top;
 
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ enum Command {
     Top(top::Options),
     /// Make a secret key for a relay or a player.
     Keygen(key::Options),
+    /// Make, sign and read tokens: what lets players in at relays that ask for one.
+    Token(token::Options),
     /// Wait for others: prints an invite for them; lines typed here are seen there.
     Host(chat::HostOptions),
     /// Join a host by its invite; lines typed here are seen there.
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
 fn perform(command: Command) -> Result<(), Failure> {
     let outcome = match command {
         Command::Relay(options) => return relay::run(&options),
+        Command::Token(options) => return token::run(&options),
         Command::Top(options) => top::run(&options),
         Command::Keygen(options) => key::run(&options),
         Command::Host(options) => chat::host(options),

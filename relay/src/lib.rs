@@ -29,6 +29,7 @@ mod relay;
 mod rules;
 mod state;
 mod tables;
+pub mod token_keys;
 mod worker;
 
 pub use config::{

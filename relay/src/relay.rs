@@ -83,13 +83,14 @@ impl Relay {
         let entry =
             RelayEntry::new(*key.public(), reached, &config.region).map_err(StartError::Entry)?;
         let clock = Clock::start();
-        let core = config.core(clock.unix_seconds);
+        let core = config.core(clock.unix_seconds).map_err(StartError::Config)?;
         let (secret, outlet) = (key.secret().clone(), Box::new(outlet));
         let owner = Owner::new(clock.now(), &core, secret, crypto, tables, outlet)
             .map_err(|error| StartError::Config(ConfigError::from(error)))?;
         let workers: Vec<_> = workers.into_iter().map(|io| Worker::new(&owner, io)).collect();
         match config.mode {
             Mode::Dev => tracing::warn!("open to everybody on this machine: for development only"),
+            Mode::Token => tracing::info!("open to who shows a token"),
             Mode::Open => tracing::info!("open to everybody who reaches it"),
         }
         let shared = Arc::new(Shared {
@@ -347,7 +348,9 @@ impl<'r> Team<'r> {
             }
             if self.shared.changed.swap(false, Ordering::Acquire) {
                 let config = self.shared.core(self.clock.unix_seconds);
-                match owner.reload(&config) {
+                let taken =
+                    config.and_then(|config| owner.reload(&config).map_err(ConfigError::from));
+                match taken {
                     Ok(()) => {
                         self.begin_fast_path(owner);
                         tracing::info!("the settings as read again are in force");
@@ -404,7 +407,7 @@ impl Shared {
     }
 
     /// The owner's part of the latest settings.
-    fn core(&self, unix_seconds_at_start: u64) -> RelayConfig {
+    fn core(&self, unix_seconds_at_start: u64) -> Result<RelayConfig, ConfigError> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).core(unix_seconds_at_start)
     }
 

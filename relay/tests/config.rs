@@ -11,7 +11,11 @@ const LEAST: &str = "mode = \"dev\"\nlisten = [\"127.0.0.1:4433\"]\n";
 
 /// For each key a value that it does not take, and what the error says besides the key.
 const WRONG: &[(&str, &str, &str)] = &[
-    ("mode", "\"everybody\"", "\"dev\" or \"open\""),
+    ("mode", "\"everybody\"", "\"dev\", \"token\" or \"open\""),
+    ("token_keys", "7", "a path"),
+    ("token_bearer", "1", "true or false"),
+    ("sessions_per_source", "0", "1 to 16777215"),
+    ("sessions_per_subject", "0", "1 to 16777215"),
     ("listen", "[\"somewhere:1\"]", "addresses with ports"),
     ("announce", "[\"relay.example\"]", "addresses with ports"),
     ("key_file", "7", "a path"),
@@ -104,7 +108,13 @@ fn what_does_not_fit_together_names_the_key_and_the_fix() {
         ("mode = \"dev\"", 0, "listen", "must be given"),
         ("mode = \"dev\"\nlisten = []", 2, "listen", "at least one"),
         ("mode = \"dev\"\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:2\"]", 2, "listen", "one IPv4"),
-        ("mode = \"dev\"\nlisten = [\"0.0.0.0:1\"]", 2, "listen", "mode = \"open\""),
+        ("mode = \"dev\"\nlisten = [\"0.0.0.0:1\"]", 2, "listen", "mode = \"token\""),
+        (
+            "mode = \"token\"\nlisten = [\"192.0.2.1:1\"]\nkey_file = \"k\"",
+            0,
+            "token_keys",
+            "keygen",
+        ),
         ("mode = \"open\"\nlisten = [\"192.0.2.1:1\"]", 0, "key_file", "name a file"),
         (&format!("{open}key_file = \"k\""), 0, "announce", "203.0.113.5"),
         (&format!("{LEAST}lifetime_s = 3"), 0, "keep_alive_s", "at most 65535 s"),

@@ -10,6 +10,7 @@ use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{self, AddRelayError, ConfigError, SendRate};
 use waylane_core::id::ApplicationId;
 use waylane_core::limits::Limits;
+use waylane_core::token::Token;
 
 use crate::clock::unix_micros;
 use crate::emulation::{LinkEmulation, LinkEmulationError};
@@ -46,6 +47,8 @@ pub struct Config {
     /// How fast each connection may send. Default [`SendRate::ADAPTIVE`]: as fast as its path
     /// carries with a short queue, which is found out.
     pub rate: SendRate,
+    /// What the game's backend gave this player, for relays that ask for it. Default: none.
+    pub token: Option<Token>,
     /// Sizes of everything: no queue ever grows. Default [`Limits::DEFAULT`].
     pub limits: Limits,
     /// Bytes asked of the system for each socket's buffers: what arrives while the application
@@ -68,6 +71,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(30),
             rate: SendRate::ADAPTIVE,
+            token: None,
             limits: Limits::DEFAULT,
             socket_buffer: 2 << 20,
             outgoing: None,
@@ -100,6 +104,7 @@ impl Config {
         config.idle_timeout = self.idle_timeout;
         config.connect_timeout = self.connect_timeout;
         config.rate = self.rate;
+        config.token = self.token;
         config.limits = self.limits;
         config
     }

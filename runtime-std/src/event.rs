@@ -115,6 +115,15 @@ pub enum Event<'a> {
         /// How long it goes on.
         left: Duration,
     },
+    /// The token that the session at this relay was had with is about to expire: it is time for
+    /// [`set_token`](crate::NetworkManager::set_token). Without it the session ends 60 s after the
+    /// token.
+    TokenExpiring {
+        /// Which relay.
+        relay: RelayId,
+        /// How long the token is good for; 120 s at most.
+        left: Duration,
+    },
 }
 
 /// The next event, if any; a message's bytes are copied into `buffer`.
@@ -157,6 +166,9 @@ pub(crate) fn next<'a, C: Crypto, L: Lender>(
         Core::RelayRefused { relay, reason } => Event::RelayRefused { relay, reason },
         Core::RelayDraining { relay, left } => {
             Event::RelayDraining { relay, left: Duration::from_secs(left.into()) }
+        }
+        Core::TokenExpiring { relay, left } => {
+            Event::TokenExpiring { relay, left: Duration::from_secs(left.into()) }
         }
         // An event that a newer core knows and this translation does not.
         _ => return next(endpoint, buffer),

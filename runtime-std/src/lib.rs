@@ -110,6 +110,7 @@ pub use waylane_core::id::{RelayId, Reliability};
 pub use waylane_core::invite::InviteError;
 pub use waylane_core::limits::{Limits, LimitsError};
 pub use waylane_core::route::RouteError;
+pub use waylane_core::token::{Claims, Token};
 
 // The README's program is compiled with the other examples.
 #[cfg(doctest)]

@@ -13,6 +13,7 @@ use waylane_core::endpoint::{
 use waylane_core::id::{ChannelId, PeerId, RelayId};
 use waylane_core::invite::{Invite, InviteSecret};
 use waylane_core::time::Instant;
+use waylane_core::token::Token;
 use waylane_crypto::ring::Ring;
 
 use crate::clock::Clock;
@@ -244,6 +245,12 @@ impl NetworkManager {
     /// Asks the home relay for another session id: a new route follows, and old ones lead nowhere.
     pub fn rotate_session(&mut self) {
         self.timed().rotate_session();
+    }
+
+    /// Shows relays another token from now on: sessions are renewed with it at once and stay what
+    /// they are, and where a session was refused it is asked for again.
+    pub fn set_token(&mut self, token: Option<Token>) {
+        self.timed().set_token(token);
     }
 
     /// The machine is on another network: opens new sockets and takes up every session from there.

@@ -12,6 +12,7 @@ use waylane_core::directory::RelayEntry;
 use waylane_core::invite::Invite;
 
 use crate::link::Link;
+use crate::player::Who;
 use room::{Role, Room};
 
 /// What `host` is asked for.
@@ -22,6 +23,8 @@ pub(crate) struct HostOptions {
     #[arg(long, value_name = "ENTRY", allow_hyphen_values = true)]
     relay: Vec<RelayEntry>,
     #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
     link: Link,
 }
 
@@ -31,6 +34,8 @@ pub(crate) struct JoinOptions {
     /// What `waylane host` printed.
     #[arg(value_name = "INVITE")]
     invite: String,
+    #[command(flatten)]
+    who: Who,
     #[command(flatten)]
     link: Link,
 }
@@ -45,7 +50,7 @@ pub(crate) fn host(options: HostOptions) -> Result<(), String> {
                     by --relay ENTRY"
             .to_owned());
     }
-    let net = start(options.relay, &options.link)?;
+    let net = start(options.relay, &options.who, &options.link)?;
     Room::new(net, Role::Host, interruption()?).run()
 }
 
@@ -55,7 +60,7 @@ pub(crate) fn host(options: HostOptions) -> Result<(), String> {
 /// When the network cannot be started or the invite cannot be used.
 pub(crate) fn join(options: &JoinOptions) -> Result<(), String> {
     let invite: Invite = options.invite.parse().map_err(|e| format!("this invite: {e}"))?;
-    let net = start(Vec::new(), &options.link)?;
+    let net = start(Vec::new(), &options.who, &options.link)?;
     for entry in invite.entries() {
         eprintln!("* trusting the invite's relay {entry}");
     }
@@ -63,9 +68,11 @@ pub(crate) fn join(options: &JoinOptions) -> Result<(), String> {
     Room::new(net, Role::Guest { invite }, interruption()?).run()
 }
 
-fn start(directory: Vec<RelayEntry>, link: &Link) -> Result<NetworkManager, String> {
+fn start(directory: Vec<RelayEntry>, who: &Who, link: &Link) -> Result<NetworkManager, String> {
     let config = Config {
         directory,
+        identity: who.identity()?,
+        token: who.token(),
         application: APPLICATION,
         idle_timeout: IDLE_TIMEOUT,
         outgoing: link.emulation(0),

@@ -203,6 +203,9 @@ impl Guests {
             Event::RelayDraining { relay, left } => {
                 notice(&format!("relay {relay} stops in {} s", left.as_secs()));
             }
+            Event::TokenExpiring { relay, left } => {
+                notice(&format!("relay {relay}: the token expires in {} s", left.as_secs()));
+            }
             Event::ChannelMismatch { peer, .. } => {
                 notice(&format!("{} runs another version of this program", name(peer)));
             }

@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Use a running relay instead of starting one.
     #[arg(long, value_name = "ENTRY", allow_hyphen_values = true)]
     relay: Option<RelayEntry>,
+    /// What lets the players in, for a relay that asks for it: a token for whoever shows it.
+    #[arg(long, value_name = "TOKEN", value_parser = crate::player::token, allow_hyphen_values = true)]
+    token: Option<waylane::Token>,
     #[command(flatten)]
     link: Link,
 }
@@ -90,6 +93,7 @@ impl<'a> Demo<'a> {
         };
         for n in 0..2 {
             let mut arguments = vec!["demo-player".to_owned(), format!("--relay={entry}")];
+            arguments.extend(self.options.token.map(|token| format!("--token={token}")));
             arguments.extend(self.options.link.to_arguments());
             self.start(Who::Player(n), &arguments)?;
         }

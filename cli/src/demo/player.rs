@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// The relay's directory entry.
     #[arg(long)]
     relay: RelayEntry,
+    /// What lets it in.
+    #[arg(long, value_parser = crate::player::token, allow_hyphen_values = true)]
+    token: Option<waylane::Token>,
     #[command(flatten)]
     link: Link,
 }
@@ -30,6 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let config = Config {
         directory: vec![options.relay.clone()],
         application: super::APPLICATION,
+        token: options.token,
         outgoing: options.link.emulation(0),
         ..Config::default()
     };

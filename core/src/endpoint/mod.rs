@@ -419,7 +419,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let now = self.state.now;
         let parts = self.parts();
         for slot in parts.context.relays.iter_mut() {
-            slot.renew(now, parts.context.crypto);
+            slot.show_token(now, parts.context.crypto);
         }
     }
 

@@ -12,9 +12,10 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use waylane_core::relay::{
-    Budget, HandshakeRates, Rate, RelayConfig, RelayConfigError, RelayLimits,
+    Budget, HandshakeRates, Rate, RelayConfig, RelayConfigError, RelayLimits, TokenRules,
 };
 
+use crate::token_keys;
 use key::{Applies, Setting, choice, keys, quoted, read};
 
 pub use admin::AdminChoice;
@@ -23,8 +24,8 @@ pub use key::Key;
 pub use settings::{Settings, sample};
 
 keys! {
-    /// Whom the relay serves. "dev": programs on this machine only, on loopback addresses. "open":
-    /// everybody who reaches it.
+    /// Whom the relay serves. "dev": programs on this machine only, on loopback addresses. "token":
+    /// who shows a token of the game's backend. "open": everybody who reaches it.
     mode: Mode = Mode::Dev, "", ANY, Start, "\"open\"";
 
     /// Where it listens: at most one IPv4 and one IPv6 address, with port.
@@ -37,11 +38,26 @@ keys! {
     /// another one at each start.
     key_file: Option<PathBuf> = None, "", ANY, Start, "\"/var/lib/waylane/relay.key\"";
 
-    /// The region in its directory entry: letters, digits, "-", "_", "."; at most 32.
+    /// With mode "token": a file with the public keys of those who sign tokens, one a line, at most
+    /// 16; read again at a reload.
+    token_keys: Option<PathBuf> = None, "", ANY, Reload, "\"/etc/waylane/token-keys\"";
+
+    /// Whether tokens that name no player's key are good for whoever shows them.
+    token_bearer: bool = false, "", ANY, Reload, "";
+
+    /// The region in its directory entry, and the one that tokens may name: letters, digits, "-", "_", "."; at most 32.
     region: String = String::new(), "", ANY, Start, "\"eu-1\"";
 
     /// Sessions at most; each costs 240 bytes.
     sessions: u32 = RelayLimits::default().sessions, "sessions", 8..=16_777_215, Start, "";
+
+    /// Sessions from one IPv4 address or IPv6 /64 at most.
+    sessions_per_source: u32 = RelayConfig::default().sessions_per_source, "sessions",
+        1..=16_777_215, Reload, "";
+
+    /// Sessions of one subject of tokens at most, where its token says no other number.
+    sessions_per_subject: u32 = RelayConfig::default().sessions_per_subject, "sessions",
+        1..=16_777_215, Reload, "";
 
     /// Binds answered but not yet proven at most.
     pending: u32 = RelayLimits::default().pending, "binds", 1..=65_535, Start, "";
@@ -143,9 +159,11 @@ choice! {
 
 choice! {
     /// Whom a relay serves.
-    Mode, "\"dev\" or \"open\"" {
+    Mode, "\"dev\", \"token\" or \"open\"" {
         /// This machine only: it listens on loopback addresses and nowhere else.
         Dev = "dev",
+        /// Who shows a token of the game's backend.
+        Token = "token",
         /// Everybody who reaches it.
         Open = "open",
     }
@@ -206,7 +224,7 @@ impl Config {
             return wrong(
                 "listen",
                 "mode \"dev\" serves loopback addresses only: listen on 127.0.0.1 or [::1], or \
-                 write mode = \"open\" to serve everybody who reaches the relay",
+                 write mode = \"token\" or mode = \"open\"",
             );
         }
         if self.mode != Mode::Dev && self.key_file.is_none() {
@@ -233,7 +251,7 @@ impl Config {
         if cfg!(not(unix)) && self.handover_socket.is_some() {
             return wrong("handover_socket", "this system has no way to hand sockets over");
         }
-        self.core(0).check().map_err(ConfigError::from)
+        self.core(0)?.check().map_err(ConfigError::from)
     }
 
     /// How much the relay holds.
@@ -249,8 +267,11 @@ impl Config {
     }
 
     /// The part that the sessions' owner needs.
-    pub(crate) fn core(&self, unix_seconds_at_start: u64) -> RelayConfig {
-        RelayConfig {
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file with the tokens' keys does not serve.
+    pub(crate) fn core(&self, unix_seconds_at_start: u64) -> Result<RelayConfig, ConfigError> {
+        Ok(RelayConfig {
             limits: self.limits(),
             budget: self.budget(self.packets_per_second, self.bytes_per_second),
             destination: self
@@ -264,8 +285,26 @@ impl Config {
             keep_alive: Duration::from_secs(u64::from(self.keep_alive_s)),
             ticket_lifetime: Duration::from_secs(u64::from(self.ticket_lifetime_h) * 3600),
             unix_seconds_at_start,
+            tokens: self.tokens()?,
+            sessions_per_source: self.sessions_per_source,
+            sessions_per_subject: self.sessions_per_subject,
             ..RelayConfig::default()
+        })
+    }
+
+    fn tokens(&self) -> Result<Option<TokenRules>, ConfigError> {
+        if self.mode != Mode::Token {
+            return Ok(None);
         }
+        let path = self.token_keys.as_deref().ok_or_else(|| {
+            ConfigError::new(
+                "token_keys",
+                "name the file with the public keys of those who sign tokens; 'waylane token \
+                 keygen' makes one",
+            )
+        })?;
+        let region = self.region.parse().unwrap_or_default();
+        Ok(Some(TokenRules { keys: token_keys::load(path)?, bearer: self.token_bearer, region }))
     }
 
     const fn budget(&self, packets_per_second: u32, bytes_per_second: u32) -> Budget {
@@ -320,7 +359,7 @@ mod tests {
     #[test]
     fn the_defaults_are_cores() {
         Config::dev().check().unwrap();
-        assert_eq!(Config::dev().core(0), RelayConfig::default());
+        assert_eq!(Config::dev().core(0).unwrap(), RelayConfig::default());
     }
 
     #[test]

@@ -141,6 +141,7 @@ fn owned(event: Event<'_>) -> Result<Event<'static>, (u64, u8, Vec<u8>)> {
         Event::RelayLost { relay, reason } => Event::RelayLost { relay, reason },
         Event::RelayRefused { relay, reason } => Event::RelayRefused { relay, reason },
         Event::RelayDraining { relay, left } => Event::RelayDraining { relay, left },
+        Event::TokenExpiring { relay, left } => Event::TokenExpiring { relay, left },
         unknown => panic!("an event the tests do not know: {unknown:?}"),
     })
 }

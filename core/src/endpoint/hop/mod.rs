@@ -315,7 +315,7 @@ impl<C: Crypto> RelaySlot<C> {
 
     /// There is another token: a session is asked for with it at once, while the present one
     /// serves on, and again where it was refused.
-    pub(crate) fn renew(&mut self, now: Instant, crypto: &mut C) {
+    pub(crate) fn show_token(&mut self, now: Instant, crypto: &mut C) {
         self.token_told = false;
         if self.attempt.is_some() || self.bound.as_ref().is_some_and(|bound| !bound.unbind) {
             self.begin(now, crypto);
