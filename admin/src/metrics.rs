@@ -81,7 +81,11 @@ pub fn metrics(relay: &RelayHandle, uptime: Duration) -> String {
     text.counters(
         family("waylane_sessions_ended", "Sessions that ended, by how."),
         "reason",
-        [("left", control.unbinds), ("silent", control.sessions_expired)],
+        [
+            ("left", control.unbinds),
+            ("silent", control.sessions_expired),
+            ("token_expired", control.sessions_token_ended),
+        ],
     );
     text.gauge(family("waylane_sessions", "Sessions live now."), control.sessions_live);
 

@@ -12,7 +12,9 @@ use waylane_core::id::PublicKey;
 use waylane_core::relay::{AnswerRates, Budget, Rate, RelayConfig, RelayConfigError, TokenRules};
 use waylane_core::token::{Claims, KeyId, Region, Token, TokenKeys};
 use waylane_core::wire::hop::{ControlMessage, Refused, RefusedReason};
-use waylane_crypto::TokenSigner;
+use waylane_crypto::pure::Pure;
+use waylane_crypto::ring::Ring;
+use waylane_crypto::{Seeded, TokenSigner};
 
 #[test]
 fn a_good_token_is_served_again_and_again() {
@@ -34,7 +36,7 @@ fn a_good_token_is_served_again_and_again() {
 fn a_bad_token_is_refused_with_its_reason() {
     let mut world = relay(|_| ());
     let other = *Client::new(9).key.public();
-    let cases: [(RefusedReason, &dyn Fn(&Client) -> Vec<u8>); 12] = [
+    let cases: [(RefusedReason, Make<'_>); 12] = [
         (RefusedReason::Token, &|_| Vec::new()),
         (RefusedReason::Token, &|_| b"a token".to_vec()),
         (RefusedReason::Token, &|a| token(a, |_| ())[1..].to_vec()),
@@ -63,6 +65,33 @@ fn a_bad_token_is_refused_with_its_reason() {
     assert_eq!((counters.refused, counters.sessions_begun), (12, 0));
     assert_eq!(counters.refusals.of(RefusedReason::TokenSignature), 5);
     assert_eq!(counters.refusals.iter().map(|(_, count)| count).sum::<u64>(), 12);
+}
+
+/// What the page's Python program signs for these claims with a seed of ones.
+#[test]
+fn a_token_is_what_others_sign() {
+    let claims = Claims {
+        key: KeyId::default(),
+        expiry_unix_s: 1_800_000_000,
+        peer: Some(PublicKey([2; 32])),
+        subject: *b"account\0\0\0\0\0\0\0\0\0",
+        region: "eu".parse().unwrap(),
+        sessions: 2,
+        packets_per_second: 3,
+        bytes_per_second: 4,
+    };
+    let token = "AQECADR1D5gA0klrAAAAAAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICYWNjb3VudAAAAAAAAA\
+                 AAAGV1AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAwAAAAQAAABF_SBRI4OGwDDfI0ST7b5QjKOnO2\
+                 r1blOLUULXF-lB-OeQrkO69n6qU-Zbq8K3gm1fjAuapK5Z8QQKZUm2R_gI";
+    assert_eq!(signer(1).issue(&claims).to_string(), token);
+    let key = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w".parse().unwrap();
+    assert_eq!(signer(1).public(), key);
+    let token: Token = token.parse().unwrap();
+    assert!(token.is_signed_by::<Ring>(&key) && token.is_signed_by::<Pure<Seeded>>(&key));
+    let mut bytes = *token.as_bytes();
+    bytes[103] ^= 1;
+    let forged = Token::from_bytes(&bytes).unwrap();
+    assert!(!forged.is_signed_by::<Ring>(&key) && !forged.is_signed_by::<Pure<Seeded>>(&key));
 }
 
 #[test]
@@ -467,6 +496,9 @@ fn issue(signer: &TokenSigner, claims: &Claims) -> Vec<u8> {
     let token: Token = signer.issue(claims);
     token.as_bytes().to_vec()
 }
+
+/// Makes a client's token.
+type Make<'a> = &'a dyn Fn(&Client) -> Vec<u8>;
 
 fn changed(mut token: Vec<u8>, at: usize) -> Vec<u8> {
     token[at] ^= 1;

@@ -12,4 +12,5 @@ mod modes;
 mod operating;
 mod relay;
 mod running;
+mod tokens;
 mod top;
