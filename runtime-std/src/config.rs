@@ -4,15 +4,17 @@ use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use waylane_core::crypto::Secret;
 use waylane_core::directory::RelayEntry;
-use waylane_core::endpoint::{self, AddRelayError, ConfigError, SendRate};
+use waylane_core::endpoint::{self, AddRelayError, ConfigError, RelayChoice, SendRate};
 use waylane_core::id::ApplicationId;
 use waylane_core::limits::Limits;
 use waylane_core::token::Token;
 
 use crate::clock::unix_micros;
+use crate::directory::DirectoryFileError;
 use crate::emulation::{LinkEmulation, LinkEmulationError};
 use crate::socket::{Binding, SocketError};
 
@@ -49,6 +51,13 @@ pub struct Config {
     pub rate: SendRate,
     /// What the game's backend gave this player, for relays that ask for it. Default: none.
     pub token: Option<Token>,
+    /// How relays are chosen: farthest distance, region, number of sessions. Default
+    /// [`RelayChoice::DEFAULT`].
+    pub relays: RelayChoice,
+    /// A file with more directory entries, one a line; empty lines and lines that begin with `#` do
+    /// not count. It is looked at once a second and read again when it changes: relays that are new
+    /// in it are added, those that are gone are left. Default: none.
+    pub directory_file: Option<PathBuf>,
     /// Sizes of everything: no queue ever grows. Default [`Limits::DEFAULT`].
     pub limits: Limits,
     /// Bytes asked of the system for each socket's buffers: what arrives while the application
@@ -72,6 +81,8 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(30),
             rate: SendRate::ADAPTIVE,
             token: None,
+            relays: RelayChoice::DEFAULT,
+            directory_file: None,
             limits: Limits::DEFAULT,
             socket_buffer: 2 << 20,
             outgoing: None,
@@ -105,6 +116,7 @@ impl Config {
         config.connect_timeout = self.connect_timeout;
         config.rate = self.rate;
         config.token = self.token;
+        config.relays = self.relays.clone();
         config.limits = self.limits;
         config
     }
@@ -126,6 +138,8 @@ pub enum StartError {
     SocketBuffer,
     /// A relay of the directory cannot be used.
     Relay(AddRelayError),
+    /// The directory file cannot be used.
+    DirectoryFile(DirectoryFileError),
     /// No socket could be opened for the directory's relays.
     Socket(SocketError),
     /// The system refuses the means to wait for sockets.
@@ -139,6 +153,7 @@ impl fmt::Display for StartError {
             Self::Link(error) => error.fmt(f),
             Self::SocketBuffer => f.write_str("socket_buffer must be 1 byte to 1 GiB"),
             Self::Relay(error) => write!(f, "a relay of the directory: {error}"),
+            Self::DirectoryFile(error) => error.fmt(f),
             Self::Socket(error) => error.fmt(f),
             Self::System(kind) => write!(f, "the system has no way to wait for sockets: {kind}"),
         }

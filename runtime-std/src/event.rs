@@ -9,6 +9,7 @@ use waylane_core::endpoint::{
 use waylane_core::id::RelayId;
 use waylane_core::memory::Lender;
 
+use crate::directory::DirectoryFileError;
 use crate::route::Route;
 
 /// Something happened; given to the callback of
@@ -107,6 +108,11 @@ pub enum Event<'a> {
         relay: RelayId,
         /// Why.
         reason: RelayRefusedReason,
+    },
+    /// The directory file has changed and cannot be used: what was read before stays in force.
+    DirectoryRefused {
+        /// Why.
+        error: DirectoryFileError,
     },
     /// The relay is about to stop.
     RelayDraining {

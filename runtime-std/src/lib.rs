@@ -78,6 +78,7 @@
 
 mod clock;
 mod config;
+mod directory;
 mod emulation;
 mod event;
 mod heap;
@@ -90,6 +91,7 @@ mod socket;
 mod stats;
 
 pub use config::{Config, StartError};
+pub use directory::DirectoryFileError;
 pub use emulation::{LinkEmulation, LinkEmulationError};
 pub use event::Event;
 pub use invite::{AcceptInviteError, MakeInviteError};
@@ -102,9 +104,10 @@ pub use waylane_core::channel::{ChannelOptions, ChannelQueue};
 pub use waylane_core::crypto::Secret;
 pub use waylane_core::directory::{RelayEntry, RelayEntryError};
 pub use waylane_core::endpoint::{
-    AddRelayError, CloseChannelError, ConfigError, ConnectError, ConnectionQuality, Counters,
-    DisconnectReason, OpenChannelError, Refusal, RelayLostReason, RelayRefusedReason, RelayStatus,
-    SendError, SendRate, UnknownPeer, UnknownRelay,
+    AddRelayError, ChosenAs, CloseChannelError, ConfigError, ConnectError, ConnectionQuality,
+    Counters, DisconnectReason, OpenChannelError, Refusal, RelayChoice, RelayLostReason,
+    RelayPolicy, RelayRefusedReason, RelayState, RelayStatus, SendError, SendRate, UnknownPeer,
+    UnknownRelay,
 };
 pub use waylane_core::id::{RelayId, Reliability};
 pub use waylane_core::invite::InviteError;

@@ -8,7 +8,7 @@ use waylane_core::crypto::Crypto as _;
 use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{
     AddRelayError, CloseChannelError, ConnectError, Counters, Endpoint, OpenChannelError,
-    RelayStatus, SendError, Transmit, UnknownPeer, UnknownRelay,
+    RelayPolicy, RelayStatus, SendError, Transmit, UnknownPeer, UnknownRelay,
 };
 use waylane_core::id::{ChannelId, PeerId, RelayId};
 use waylane_core::invite::{Invite, InviteSecret};
@@ -18,6 +18,7 @@ use waylane_crypto::ring::Ring;
 
 use crate::clock::Clock;
 use crate::config::{Config, StartError};
+use crate::directory::{DirectoryFile, DirectoryFileError};
 use crate::emulation::EmulatedLink;
 use crate::heap::Heap;
 use crate::invite::{AcceptInviteError, MakeInviteError, make_invite};
@@ -53,6 +54,9 @@ pub struct NetworkManager {
     /// A message is made one piece here; gone while a callback runs.
     pub(crate) message: Option<Box<[u8]>>,
     pub(crate) meters: Meters,
+    pub(crate) directory_file: Option<DirectoryFile>,
+    /// The relays that are in the directory because of the file.
+    from_file: Vec<RelayId>,
     invite_secret: Option<InviteSecret>,
 }
 
@@ -82,11 +86,21 @@ impl NetworkManager {
             incoming: config.incoming.map(EmulatedLink::new),
             message: Some(vec![0; largest as usize].into_boxed_slice()),
             meters: Meters::new(config.limits.peers.into()),
+            directory_file: None,
+            from_file: Vec::new(),
             invite_secret: None,
         };
+        let mut directory = config.directory;
+        if let Some(path) = config.directory_file {
+            let (file, entries) =
+                DirectoryFile::open(path, clock.now()).map_err(StartError::DirectoryFile)?;
+            manager.directory_file = Some(file);
+            manager.from_file = entries.iter().map(id_of).collect();
+            directory.extend(entries);
+        }
         let mut no_socket = None;
-        let mut reachable = config.directory.is_empty();
-        for entry in config.directory {
+        let mut reachable = directory.is_empty();
+        for entry in directory {
             match manager.learn_relay(&entry).map_err(StartError::Relay)? {
                 Ok(()) => reachable = true,
                 Err(error) => no_socket = Some(error),
@@ -274,7 +288,34 @@ impl NetworkManager {
         self.learn_relay(entry).map(|_socket| ())
     }
 
-    /// Makes another relay the one this player is reached at, without a gap.
+    /// Takes a relay out of the directory: it is left, by connections too.
+    ///
+    /// # Errors
+    /// The directory does not hold it.
+    pub fn remove_relay(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
+        self.timed().remove_relay(relay)
+    }
+
+    /// The relay this player is reached at if the home is not there, once one is chosen.
+    #[must_use]
+    pub fn standby(&self) -> Option<RelayId> {
+        self.endpoint.standby()
+    }
+
+    /// Says what is wanted of a relay: that it is preferred, required or never used. What follows is
+    /// without a gap. [`relays`](Self::relays) says what was chosen and why.
+    ///
+    /// # Errors
+    /// The directory does not hold it.
+    pub fn set_relay_policy(
+        &mut self,
+        relay: RelayId,
+        policy: RelayPolicy,
+    ) -> Result<(), UnknownRelay> {
+        self.timed().set_relay_policy(relay, policy)
+    }
+
+    /// Prefers one relay to all others as the one this player is reached at, without a gap.
     ///
     /// # Errors
     /// The directory does not hold it.
@@ -340,6 +381,29 @@ impl NetworkManager {
         self.invite_secret.insert(secret).clone()
     }
 
+    /// Makes the directory what its file says, if that has changed.
+    pub(crate) fn reload_directory(&mut self, now: Instant) {
+        let Some(file) = &mut self.directory_file else { return };
+        let Some(entries) = file.changed(now) else { return };
+        let ids: Vec<RelayId> = entries.iter().map(id_of).collect();
+        for gone in core::mem::take(&mut self.from_file) {
+            if !ids.contains(&gone) {
+                // One that the application has added meanwhile by itself goes, too: the file is asked.
+                self.timed().remove_relay(gone).unwrap_or(());
+            }
+        }
+        for (entry, id) in entries.iter().zip(ids) {
+            match self.learn_relay(entry) {
+                Ok(_) => self.from_file.push(id),
+                Err(error) => {
+                    if let Some(file) = &mut self.directory_file {
+                        file.error = Some(DirectoryFileError::Relay(error));
+                    }
+                }
+            }
+        }
+    }
+
     /// Adds a relay; the inner result says whether any of its addresses has a socket.
     fn learn_relay(
         &mut self,
@@ -374,6 +438,10 @@ impl fmt::Debug for NetworkManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NetworkManager").field("peer_id", &self.peer_id()).finish_non_exhaustive()
     }
+}
+
+fn id_of(entry: &RelayEntry) -> RelayId {
+    RelayId::from_key_hash(&<Ring>::sha256(&[&entry.public_key().0]))
 }
 
 /// A number that is no peer id has no route either.

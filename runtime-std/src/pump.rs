@@ -121,6 +121,11 @@ impl NetworkManager {
 
     fn handle_timeout(&mut self) {
         let now = self.clock.now();
+        if self.sockets.take_network_gone() {
+            // What cannot be had now is tried again by the protocol's own timers.
+            self.network_changed().unwrap_or(());
+        }
+        self.reload_directory(now);
         let Self { endpoint, meters, .. } = self;
         endpoint.handle_timeout(now);
         meters.sample(now, |peer| {
@@ -221,6 +226,10 @@ struct Running<'a> {
 
 impl Running<'_> {
     fn deliver(&mut self, on_event: &mut impl FnMut(&mut NetworkManager, Event<'_>)) {
+        let refused = self.net.directory_file.as_mut().and_then(|file| file.error.take());
+        if let Some(error) = refused {
+            on_event(self.net, Event::DirectoryRefused { error });
+        }
         while let Some(event) = event::next(&mut self.net.endpoint, &mut self.buffer) {
             on_event(self.net, event);
         }

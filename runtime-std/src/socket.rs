@@ -3,6 +3,7 @@
 use core::array;
 use core::fmt;
 use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::{self, ErrorKind, IoSliceMut};
 
@@ -104,6 +105,12 @@ impl Sockets {
         outcome
     }
 
+    /// Whether a socket that had worked says that its network has gone, since this was asked last.
+    pub(crate) fn take_network_gone(&self) -> bool {
+        // All are asked, so that none says the same again later.
+        self.each().fold(false, |gone, socket| socket.health.take_gone() || gone)
+    }
+
     /// How many datagrams may be handed to [`Self::send`] at once.
     pub(crate) fn segments_max(&self) -> usize {
         let most = self.each().map(Socket::segments_max).min();
@@ -185,6 +192,41 @@ struct Socket {
     /// right after this.
     drained: bool,
     watched: bool,
+    health: Health,
+}
+
+/// What errors say about the network that a socket is on.
+#[derive(Default)]
+struct Health {
+    /// A datagram has come: an error is a change, and not how it always was, as on a machine
+    /// without a way to one address family.
+    has_worked: AtomicBool,
+    gone: AtomicBool,
+}
+
+impl Health {
+    fn on_datagrams(&self) {
+        self.has_worked.store(true, Ordering::Relaxed);
+    }
+
+    fn on_error(&self, kind: ErrorKind) {
+        let network = matches!(
+            kind,
+            ErrorKind::NetworkUnreachable
+                | ErrorKind::NetworkDown
+                | ErrorKind::HostUnreachable
+                | ErrorKind::AddrNotAvailable
+                | ErrorKind::NotConnected
+                | ErrorKind::BrokenPipe
+        );
+        if network && self.has_worked.swap(false, Ordering::Relaxed) {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn take_gone(&self) -> bool {
+        self.gone.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Socket {
@@ -201,7 +243,7 @@ impl Socket {
         let _ = raw.set_send_buffer_size(buffer);
         raw.set_nonblocking(true)?;
         let io = mio::net::UdpSocket::from_std(raw.into());
-        Ok(Self { io, state, drained: false, watched: false })
+        Ok(Self { io, state, drained: false, watched: false, health: Health::default() })
     }
 
     fn segments_max(&self) -> usize {
@@ -227,7 +269,11 @@ impl Socket {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Sent::Full,
             // No way to the relay, a firewall, a segment offload the driver lied about: the
             // protocol notices what is missing, as with any loss.
-            Ok(()) | Err(_) => Sent::Gone,
+            Err(error) => {
+                self.health.on_error(error.kind());
+                Sent::Gone
+            }
+            Ok(()) => Sent::Gone,
         }
     }
 
@@ -252,12 +298,16 @@ impl Socket {
             // Windows reports an earlier datagram's fate here; the next read goes on.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
             Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            Err(_) => {
+            Err(error) => {
+                self.health.on_error(error.kind());
                 self.drained = true;
                 return;
             }
         };
         self.drained = false;
+        if received > 0 {
+            self.health.on_datagrams();
+        }
         for (meta, buffer) in meta.iter().zip(buffers.chunks_exact_mut(BUFFER_LEN)).take(received) {
             let Some(bytes) = buffer.get_mut(..meta.len) else { continue };
             let from = without_scope(meta.addr);
@@ -375,6 +425,22 @@ mod tests {
             came += 1;
         }) {}
         assert_eq!(came, 1);
+    }
+
+    #[test]
+    fn a_network_that_was_there_is_missed_once() {
+        let health = Health::default();
+        health.on_error(ErrorKind::NetworkUnreachable);
+        assert!(!health.take_gone(), "there never was one");
+        health.on_datagrams();
+        health.on_error(ErrorKind::WouldBlock);
+        health.on_error(ErrorKind::PermissionDenied);
+        assert!(!health.take_gone());
+        health.on_error(ErrorKind::NetworkUnreachable);
+        health.on_error(ErrorKind::NetworkUnreachable);
+        assert_eq!((health.take_gone(), health.take_gone()), (true, false));
+        health.on_error(ErrorKind::NetworkUnreachable);
+        assert!(!health.take_gone(), "not before it has been there again");
     }
 
     #[test]

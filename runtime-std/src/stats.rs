@@ -15,6 +15,8 @@ pub struct Stats {
     pub connected: bool,
     /// The relay in use.
     pub relay: Option<RelayId>,
+    /// How often the connection took another path.
+    pub path_switches: u32,
     /// Round-trip time, smoothed, through the relay.
     pub rtt: Duration,
     /// The shortest round-trip time seen.
@@ -63,6 +65,7 @@ impl Stats {
         Self {
             connected: stats.connected,
             relay: stats.relay,
+            path_switches: stats.path_switches,
             rtt: stats.rtt,
             rtt_min: stats.rtt_min,
             rtt_latest: stats.rtt_latest,
