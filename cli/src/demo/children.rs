@@ -43,7 +43,15 @@ pub(super) enum FromPlayer {
     Notice { text: String },
 }
 
-/// What the relay says.
+/// What the demo tells a relay.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ToRelay {
+    /// Tell all clients to leave, and end when they have or after so long.
+    Drain { seconds: u32 },
+}
+
+/// What a relay says.
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FromRelay {
@@ -56,7 +64,7 @@ pub(super) enum FromRelay {
 /// Which child a line came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Who {
-    Relay,
+    Relay(usize),
     Player(usize),
 }
 
@@ -132,6 +140,14 @@ impl Children {
     pub(super) fn close(&mut self, who: Who) {
         for process in self.processes.iter_mut().filter(|p| p.who == who) {
             process.input = None;
+        }
+    }
+
+    /// Ends a child at once, without a word to it (`SIGKILL`).
+    pub(super) fn kill(&mut self, who: Who) {
+        for process in self.processes.iter_mut().filter(|p| p.who == who) {
+            // If it has ended already, its output says so.
+            let _ = process.child.kill();
         }
     }
 

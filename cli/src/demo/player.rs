@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use waylane::{Config, Event, NetworkManager, Reliability};
+use waylane::{ChosenAs, Config, Event, NetworkManager, RelayState, RelayStatus, Reliability};
 use waylane_core::directory::RelayEntry;
 
 use super::children::{FromPlayer, ToPlayer, parse, say};
@@ -15,12 +15,12 @@ use crate::link::Link;
 /// What a player is started with.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// The relay's directory entry.
-    #[arg(long)]
-    relay: RelayEntry,
     /// What lets it in.
     #[arg(long, value_parser = crate::player::token, allow_hyphen_values = true)]
     token: Option<waylane::Token>,
+    /// Directory entries of the relays.
+    #[arg(long, required = true)]
+    relay: Vec<RelayEntry>,
     #[command(flatten)]
     link: Link,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 /// When the network cannot be started, or standard input says what nobody says.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let config = Config {
-        directory: vec![options.relay.clone()],
+        directory: options.relay.clone(),
         application: super::APPLICATION,
         token: options.token,
         outgoing: options.link.emulation(0),
@@ -182,7 +182,17 @@ impl Player {
     fn report(&mut self) -> Report {
         let counters = self.net.counters();
         let channels = CHANNELS.map(|(n, _)| (n, self.seen.tally(n).counts().clone()));
+        let stats = self.other.and_then(|other| self.net.stats(other)).unwrap_or_default();
+        let number = |relay| self.net.relays().position(|status| Some(status.id) == relay);
+        let serves = |status: &RelayStatus<'_>| {
+            let chosen = matches!(status.chosen_as, ChosenAs::Home | ChosenAs::Standby);
+            chosen && status.state == RelayState::Bound
+        };
         Report {
+            path: number(stats.relay).map(|at| at + 1),
+            path_switches: stats.path_switches,
+            gap_ms_max: self.seen.gap_max.as_secs_f64() * 1000.0,
+            reachable_at: self.net.relays().filter(serves).count(),
             peer_id: self.net.peer_id(),
             channels: channels.into(),
             rtt_ms: self.seen.round_trip(),
@@ -217,13 +227,25 @@ struct Seen {
     round_trips: RoundTrips,
     /// The other's newest stamp, and when it came.
     newest: Option<(u64, Instant)>,
+    /// When the latest unreliable message came, and the longest time between two.
+    came: Option<Instant>,
+    gap_max: Duration,
 }
 
 impl Seen {
     fn new(start: Instant, me: u64) -> Self {
         let tallies = [Tally::default(), Tally::default()];
         let round_trips = RoundTrips::default();
-        Self { me, start, tallies, opened: [false; 2], round_trips, newest: None }
+        Self {
+            me,
+            start,
+            tallies,
+            opened: [false; 2],
+            round_trips,
+            newest: None,
+            came: None,
+            gap_max: Duration::ZERO,
+        }
     }
 
     fn tally(&mut self, channel: u8) -> &mut Tally {
@@ -265,6 +287,9 @@ impl Seen {
             return;
         }
         let now = Instant::now();
+        if let Some(before) = self.came.replace(now) {
+            self.gap_max = self.gap_max.max(now - before);
+        }
         // A stamp comes back once per message of the other; only its first return is a round trip
         // without waiting here for retransmissions, hence the unreliable channel.
         if header.echo > 0 {

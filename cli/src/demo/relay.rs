@@ -1,15 +1,15 @@
-//! The demo's relay, in a process of its own.
+//! A relay of the demo, in a process of its own.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use waylane_relay::{Config, RelayCounters};
 
-use super::children::{FromRelay, say};
+use super::children::{FromRelay, ToRelay, parse, say};
 use super::report::Relay as Report;
 use crate::input::{Input, Next};
 
-/// Relays until standard input closes.
+/// Relays until standard input closes, or until it has drained.
 ///
 /// # Errors
 /// When the relay cannot be started or go on.
@@ -22,8 +22,15 @@ pub(crate) fn run() -> Result<(), String> {
     let handle = relay.handle();
     let worker = std::thread::spawn(move || relay.run().map(|()| relay.counters()));
     let input = Input::new();
-    while input.wait(PROGRESS) != Next::Closed && !worker.is_finished() {
-        say(&FromRelay::Progress(report(&handle.counters())));
+    while !worker.is_finished() {
+        match input.wait(PROGRESS) {
+            Next::Closed => break,
+            Next::Line(line) => {
+                let ToRelay::Drain { seconds } = parse(&line)?;
+                handle.drain(Duration::from_secs(seconds.into()));
+            }
+            Next::Nothing => say(&FromRelay::Progress(report(&handle.counters()))),
+        }
     }
     handle.stop();
     match worker.join() {

@@ -10,8 +10,17 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Report {
     /// The two players.
     pub players: [Player; 2],
-    /// The relay; `None` if it is not ours to ask.
+    /// The relays together; `None` if they are not ours to ask.
     pub relay: Option<Relay>,
+    /// How often a player's messages took another path, the larger of both.
+    pub path_switches: u32,
+    /// The longest time between two messages that arrived on the unreliable channel, of both, while
+    /// they were sent 60 times a second.
+    pub gap_ms_max: f64,
+    /// Messages that did not arrive on the reliable channel, of both.
+    pub reliable_lost: u64,
+    /// Messages that arrived there after a later one, of both.
+    pub reliable_out_of_order: u64,
 }
 
 /// What one player has seen.
@@ -25,6 +34,14 @@ pub(super) struct Player {
     pub rtt_ms: RoundTrip,
     /// Bytes of datagrams, relay traffic included.
     pub wire_bytes: WireBytes,
+    /// Which relay carries the connection, numbered from 1.
+    pub path: Option<usize>,
+    /// How often that has changed.
+    pub path_switches: u32,
+    /// The longest time between two unreliable messages that arrived.
+    pub gap_ms_max: f64,
+    /// Relays at which this player can be reached.
+    pub reachable_at: usize,
 }
 
 /// Counts of one channel.
@@ -64,12 +81,30 @@ pub(super) struct Relay {
     pub dropped: BTreeMap<String, u64>,
 }
 
+impl core::ops::Add<&Self> for Relay {
+    type Output = Self;
+
+    fn add(mut self, other: &Self) -> Self {
+        self.forwarded += other.forwarded;
+        for (reason, count) in &other.dropped {
+            *self.dropped.entry(reason.clone()).or_default() += count;
+        }
+        self
+    }
+}
+
 impl Report {
     /// Fills in what only both players together know: what was sent and never arrived.
     pub(super) fn count_losses(&mut self) {
         let [a, b] = &mut self.players;
         a.count_losses(b);
         b.count_losses(a);
+        let [a, b] = &self.players;
+        let (in_a, in_b) = (a.channel(RELIABLE), b.channel(RELIABLE));
+        self.path_switches = a.path_switches.max(b.path_switches);
+        self.gap_ms_max = a.gap_ms_max.max(b.gap_ms_max);
+        self.reliable_lost = in_a.lost + in_b.lost;
+        self.reliable_out_of_order = in_a.out_of_order + in_b.out_of_order;
     }
 
     /// What went wrong, in words; nothing if every promise was kept.
@@ -120,6 +155,16 @@ impl Player {
         }
     }
 
+    /// Which way its messages take, in words.
+    pub(super) fn path_and_switches(&self) -> String {
+        let path = self.path.map_or("none".to_owned(), |n| format!("relay {n}"));
+        match self.path_switches {
+            0 => path,
+            1 => format!("{path}, 1 switch"),
+            n => format!("{path}, {n} switches"),
+        }
+    }
+
     /// Its counts on a channel.
     pub(super) fn channel(&self, number: u8) -> Channel {
         self.channels.get(&number).cloned().unwrap_or_default()
@@ -145,12 +190,14 @@ impl fmt::Display for Report {
             row(f, "  out of order", &a.out_of_order, &b.out_of_order)?;
             row(f, "  duplicates", &a.duplicates, &b.duplicates)?;
         }
+        row(f, "path", &a.path_and_switches(), &b.path_and_switches())?;
+        row(f, "longest gap", &Millis(a.gap_ms_max), &Millis(b.gap_ms_max))?;
         row(f, "round trip p50 / p99", &a.rtt_ms, &b.rtt_ms)?;
         row(f, "wire bytes out / in", &a.wire_bytes, &b.wire_bytes)?;
         row(f, "overhead per message", &Bytes(a), &Bytes(b))?;
         match &self.relay {
             Some(relay) => write!(f, "{relay}"),
-            None => f.write_str("relay: another's; its counts are with it"),
+            None => f.write_str("relays: another's; their counts are with them"),
         }
     }
 }
@@ -198,12 +245,20 @@ impl fmt::Display for WireBytes {
 impl fmt::Display for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dropped: u64 = self.dropped.values().sum();
-        write!(f, "relay: {} forwarded, {dropped} dropped", self.forwarded)?;
+        write!(f, "relays: {} forwarded, {dropped} dropped", self.forwarded)?;
         let reasons = self.dropped.iter().filter(|(_, count)| **count > 0);
         for (n, (reason, count)) in reasons.enumerate() {
             write!(f, "{}{count} {reason}", if n == 0 { " (" } else { ", " })?;
         }
         if dropped > 0 { f.write_char(')') } else { Ok(()) }
+    }
+}
+
+struct Millis(f64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} ms", self.0)
     }
 }
 
@@ -236,19 +291,24 @@ mod tests {
         }
     }
 
+    fn report(players: [Player; 2]) -> Report {
+        Report { players, ..Report::default() }
+    }
+
     #[test]
     fn losses_are_what_the_other_sent() {
-        let mut report = Report { players: [player(10, 20), player(20, 9)], relay: None };
+        let mut report = report([player(10, 20), player(20, 9)]);
         report.count_losses();
         assert_eq!(report.players[0].channels[&RELIABLE].lost, 0);
         assert_eq!(report.players[1].channels[&RELIABLE].lost, 1);
+        assert_eq!(report.reliable_lost, 1);
         let faults = report.faults();
         assert_eq!(faults, ["player 2, channel 1: 1 messages never arrived"]);
     }
 
     #[test]
     fn unreliable_losses_are_no_fault_but_copies_are() {
-        let mut report = Report { players: [player(10, 10), player(10, 10)], relay: None };
+        let mut report = report([player(10, 10), player(10, 10)]);
         assert_eq!(report.faults(), [""; 0]);
         let channel = report.players[0].channels.get_mut(&UNRELIABLE).unwrap();
         (channel.lost, channel.out_of_order) = (3, 2);
@@ -259,7 +319,7 @@ mod tests {
 
     #[test]
     fn silence_is_a_fault() {
-        let report = Report { players: [player(10, 10), player(0, 0)], relay: None };
+        let report = report([player(10, 10), player(0, 0)]);
         assert_eq!(report.faults(), ["player 2, channel 1: nothing arrived"]);
     }
 

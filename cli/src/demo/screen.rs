@@ -14,6 +14,8 @@ pub(super) struct Screen {
     next: Option<Instant>,
     /// Lines of the table on the terminal.
     height: usize,
+    /// What was done to the relays, and when.
+    deeds: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,13 +33,23 @@ impl Screen {
             (false, true) => Mode::InPlace,
             (false, false) => Mode::Lines,
         };
-        Self { mode, seconds, started: None, next: None, height: 0 }
+        Self { mode, seconds, started: None, next: None, height: 0, deeds: String::new() }
     }
 
     /// The players begin to send.
     pub(super) fn start(&mut self, now: Instant) {
         self.started = Some(now);
         self.next = Some(now + self.interval());
+    }
+
+    /// Says what is done to a relay at this moment.
+    pub(super) fn tell(&mut self, deed: &str, now: Instant) {
+        let elapsed = self.started.map_or(0.0, |started| (now - started).as_secs_f32());
+        let line = format!("{elapsed:>4.1} s | {deed}\n");
+        if self.mode == Mode::Lines {
+            print(&line);
+        }
+        self.deeds.push_str(&line);
     }
 
     /// Shows the report, if it is time to.
@@ -51,7 +63,8 @@ impl Screen {
         let elapsed = (now - started).as_secs_f32();
         if self.mode == Mode::InPlace {
             let of = self.seconds;
-            self.draw(&format!("waylane demo: {elapsed:.0} s of {of} s\n\n{report}"));
+            let deeds = &self.deeds;
+            self.draw(&format!("waylane demo: {elapsed:.0} s of {of} s\n{deeds}\n{report}"));
         } else {
             let [a, b] = report.players.each_ref().map(line);
             print(&format!("{elapsed:>4.0} s | player 1: {a} | player 2: {b}\n"));
@@ -60,11 +73,13 @@ impl Screen {
 
     /// Shows the final table.
     pub(super) fn finish(&mut self, report: &Report) {
-        let text = format!("waylane demo: {} s\n\n{report}", self.seconds);
+        let (seconds, deeds) = (self.seconds, &self.deeds);
         match self.mode {
             Mode::Silent => {}
-            Mode::InPlace => self.draw(&text),
-            Mode::Lines => print(&format!("\n{text}\n")),
+            Mode::InPlace => {
+                self.draw(&format!("waylane demo: {seconds} s\n{deeds}\n{report}"));
+            }
+            Mode::Lines => print(&format!("\nwaylane demo: {seconds} s\n\n{report}\n")),
         }
     }
 
@@ -93,12 +108,13 @@ impl Screen {
 fn line(player: &Player) -> String {
     let [unreliable, reliable] = [UNRELIABLE, RELIABLE].map(|n| player.channel(n));
     format!(
-        "sent {} + {}, received {} + {}, round trip {}",
+        "sent {} + {}, received {} + {}, round trip {}, {}",
         unreliable.messages_sent,
         reliable.messages_sent,
         unreliable.messages_received,
         reliable.messages_received,
-        player.rtt_ms
+        player.rtt_ms,
+        player.path_and_switches()
     )
 }
 

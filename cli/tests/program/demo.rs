@@ -6,7 +6,12 @@ use crate::running;
 
 /// Runs a demo and returns its report.
 pub(crate) fn demo(arguments: &[&str]) -> Value {
-    let mut all = vec!["demo", "--json", "--seconds", "2"];
+    demo_of("2", arguments)
+}
+
+/// Runs a demo of so many seconds and returns its report.
+fn demo_of(seconds: &str, arguments: &[&str]) -> Value {
+    let mut all = vec!["demo", "--json", "--seconds", seconds];
     all.extend(arguments);
     let output = running::run(&all);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -98,4 +103,43 @@ fn a_relay_that_is_not_there_is_told() {
     assert!(!output.status.success());
     assert!(output.stdout.is_empty());
     assert!(running::complaint(&output).contains("a session at the relay"));
+}
+
+/// The relay in use goes in the middle: nothing reliable is lost, and the players use the other one.
+fn check_departure(arguments: &[&str]) -> Value {
+    let mut all = vec!["--relays=2"];
+    all.extend(arguments);
+    let report = demo_of("5", &all);
+    assert_eq!(count(&report["reliable_lost"]), 0);
+    assert_eq!(count(&report["reliable_out_of_order"]), 0);
+    assert!(count(&report["path_switches"]) >= 1, "{report}");
+    let players = report["players"].as_array().unwrap();
+    assert_eq!(players[0]["path"], players[1]["path"]);
+    for player in players {
+        // 300 were sent, and what was sent into a dead relay for some moments is lost.
+        assert!(count(&player["channels"]["0"]["messages_received"]) > 200, "{report}");
+    }
+    report
+}
+
+#[test]
+fn a_killed_relay_costs_nothing_reliable() {
+    let report = check_departure(&["--kill-after=2"]);
+    assert!(report["gap_ms_max"].as_f64().unwrap() > 20.0, "{report}");
+}
+
+#[test]
+fn a_drained_relay_costs_nothing_reliable() {
+    check_departure(&["--drain-after=2"]);
+}
+
+#[test]
+fn what_cannot_be_shown_is_said() {
+    let complaint = |arguments: &[&str]| {
+        let output = running::run(arguments);
+        assert!(!output.status.success());
+        running::complaint(&output)
+    };
+    assert!(complaint(&["demo", "--kill-after=1"]).contains("--relays 2"));
+    assert!(complaint(&["demo", "--relays=2", "--kill-after=9"]).contains("--seconds 12"));
 }
