@@ -12,7 +12,7 @@ use std::rc::Rc;
 use common::{ms, secs};
 use waylane_core::endpoint::{ChosenAs, RelayPolicy, RelayState, RelayStatus};
 use waylane_core::id::RelayId;
-use waylane_sim::{Heard, Link, PlayerNo, PlayerSetup, RelayNo, Way, World};
+use waylane_sim::{A, B, Heard, Link, PlayerNo, PlayerSetup, RelayNo, Way, World};
 
 const ME: PlayerNo = PlayerNo(0);
 
@@ -195,4 +195,33 @@ fn home_standby_and_measuring_cost_at_most_60_bytes_a_second() {
         assert!(bytes <= 60.0, "{relays} relays: {bytes} B/s");
         assert!(bytes > 4.0, "keep-alives at least: {bytes}");
     }
+}
+
+#[test]
+fn a_guest_session_adds_at_most_5_bytes_a_second() {
+    const SPAN: u64 = 600;
+    let mut world = World::new(9);
+    let relays: Vec<_> = (0..2).map(|_| world.add_relay()).collect();
+    for home in &relays {
+        let player = world.add_player(PlayerSetup::new(&relays));
+        let home = world.relay(*home).id();
+        world.with(player, |me| me.set_relay_policy(home, RelayPolicy::Require)).unwrap();
+    }
+    assert!(world.bind(&[A, B]));
+    world.run_for(secs(10));
+    world.introduce(A, B);
+    world.run_for(secs(10));
+    assert!(status(&world, 1).guest && status(&world, 1).state == RelayState::Bound);
+    let guest_at = world.relay(relays[1]).address_for(world.address(A));
+    // All but what goes from player to player, and what measures.
+    let bytes: Rc<RefCell<u64>> = Rc::default();
+    let sink = Rc::clone(&bytes);
+    world.set_tap(Box::new(move |sight| {
+        if sight.player == A && sight.other == guest_at && sight.bytes[0] < 0x0a {
+            *sink.borrow_mut() += sight.bytes.len() as u64;
+        }
+    }));
+    world.run_for(secs(SPAN));
+    let bytes = *bytes.borrow() as f64 / SPAN as f64;
+    assert!((1.0..=5.0).contains(&bytes), "{bytes} B/s");
 }

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::{
-    Failure, bare, benches, demo, ebpf, fuzz, loom, metadata, sanitizer, scenarios, targets, tidy,
+    Failure, bare, benches, demo, ebpf, fuzz, loom, metadata, paths, sanitizer, scenarios, targets,
+    tidy,
 };
 
 /// Runs every step whose name holds one of `words` (without words all of [`STEPS`]), the later ones
@@ -63,7 +64,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 27] = [
+static STEPS: [Step; 28] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -76,6 +77,7 @@ static STEPS: [Step; 27] = [
     Step { name: "example two_players", run: two_players },
     Step { name: "demo", run: demo::check },
     Step { name: "random scenarios", run: scenarios::check },
+    Step { name: "paths over a thousand seeds", run: paths::check },
     Step { name: "benches", run: benches::check },
     Step { name: "relay bench, as root", run: benches::relay },
     Step { name: "fast path, as root", run: ebpf::check },
