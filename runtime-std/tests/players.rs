@@ -3,7 +3,7 @@
 
 mod common;
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::net::UdpSocket;
@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use common::{Player, TestRelay, config, connect, connected_players, repeat, run, two_players};
 use waylane::{
-    AcceptInviteError, Config, ConnectError, DisconnectReason, Event, InviteError, LinkEmulation,
-    MakeInviteError, NetworkManager, RelayLostReason, Reliability, RouteError, SendError, SendRate,
-    StartError,
+    AcceptInviteError, Config, ConnectError, DirectoryFileError, DisconnectReason, Event,
+    InviteError, LinkEmulation, MakeInviteError, NetworkManager, RelayLostReason, Reliability,
+    RouteError, SendError, SendRate, StartError,
 };
 
 #[test]
@@ -467,4 +467,46 @@ fn a_machine_without_a_socket_says_so_at_start() {
     let error = NetworkManager::new(Config { bind_v4, ..config(&relay) }).unwrap_err();
     assert!(matches!(error, StartError::Socket(_)), "{error:?}");
     assert!(error.to_string().contains(&bind_v4.to_string()), "{error}");
+}
+
+#[test]
+fn a_directory_file_that_changes_moves_the_players() {
+    let relays = [(); 2].map(|()| TestRelay::start(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap());
+    let path = std::env::temp_dir().join(format!("waylane-players-{}", std::process::id()));
+    let write = |text: String| std::fs::write(&path, text).unwrap();
+    write("rubbish\n".to_owned());
+    let config = || Config { directory_file: Some(path.clone()), ..Config::default() };
+    let refused = NetworkManager::new(config()).map(drop).unwrap_err();
+    assert!(matches!(
+        refused,
+        StartError::DirectoryFile(DirectoryFileError::BadEntry { line: 1, .. })
+    ));
+    write(format!("# the first\n{}\n", relays[0].entry()));
+    let [mut a, mut b] = [(); 2].map(|()| Player::new(config()));
+    run(&mut a, &mut b, |a, b| a.net.route().is_some() && b.net.route().is_some());
+    connect(&mut a, &mut b);
+    let first = a.net.home();
+    assert!(first.is_some() && b.net.home() == first);
+
+    // Both are told of another relay, and then that the first is gone.
+    write(format!("{}\n{}\n", relays[0].entry(), relays[1].entry()));
+    run(&mut a, &mut b, |a, b| a.net.standby().is_some() && b.net.standby().is_some());
+    write(format!("# only the second\n{}\n", relays[1].entry()));
+    let (a_id, b_id) = (a.id(), b.id());
+    run(&mut a, &mut b, |a, b| {
+        [(&*a, b_id), (&*b, a_id)].into_iter().all(|(player, other)| {
+            let relay = player.net.stats(other).and_then(|stats| stats.relay);
+            player.net.relays().count() == 1 && relay.is_some() && relay != first
+        })
+    });
+    a.net.send_message(b_id, 1, b"still here").unwrap();
+    run(&mut a, &mut b, |_, b| b.payloads(1).count() == 1);
+    assert!(a.events.iter().all(|event| !matches!(event, Event::PeerDisconnected { .. })));
+
+    write("rubbish\n".to_owned());
+    run(&mut a, &mut b, |a, _| {
+        a.events.iter().any(|event| matches!(event, Event::DirectoryRefused { .. }))
+    });
+    assert_eq!(a.net.relays().count(), 1, "what was read before stays in force");
+    std::fs::remove_file(&path).unwrap();
 }

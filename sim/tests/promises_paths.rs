@@ -192,7 +192,7 @@ fn a_partition_heals_without_a_new_handshake() {
 }
 
 #[test]
-fn addresses_change_families_and_relays_flap() {
+fn addresses_change_and_relays_flap() {
     for seed in seeds() {
         let mut game = game_over(seed, 2, Driving::Events);
         game.run(secs(4));

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use common::{ms, secs};
-use waylane_core::endpoint::{ChosenAs, RelayPolicy, RelayState, RelayStatus};
-use waylane_core::id::RelayId;
+use waylane_core::directory::RelayEntry;
+use waylane_core::endpoint::{AddRelayError, ChosenAs, RelayPolicy, RelayState, RelayStatus};
+use waylane_core::id::{PublicKey, RelayId};
 use waylane_sim::{A, B, Heard, Link, PlayerNo, PlayerSetup, RelayNo, Way, World};
 
 const ME: PlayerNo = PlayerNo(0);
@@ -224,4 +225,38 @@ fn a_guest_session_adds_at_most_5_bytes_a_second() {
     world.run_for(secs(SPAN));
     let bytes = *bytes.borrow() as f64 / SPAN as f64;
     assert!((1.0..=5.0).contains(&bytes), "{bytes} B/s");
+}
+
+#[test]
+fn a_relay_taken_out_of_the_directory_makes_room_for_another() {
+    let room_for_two = |setup: &mut PlayerSetup| setup.config.limits.relays = 2;
+    let mut world = World::new(10);
+    let relays: Vec<_> = (0..2).map(|_| world.add_relay()).collect();
+    for relay in &relays {
+        world.set_leg(ME, *relay, Link::delayed(ms(20)));
+    }
+    let mut setup = PlayerSetup::new(&relays);
+    room_for_two(&mut setup);
+    world.add_player(setup);
+    world.run_for(secs(10));
+    assert_eq!(named(&world), [0, 1]);
+    let first = id(&world, 0);
+    // The same place with another key.
+    let address = world.relay(relays[0]).address_for(world.address(ME));
+    let third = RelayEntry::new(PublicKey([5; 32]), &[address], "").unwrap();
+    let full = world.with(ME, |me| me.add_relay(&third));
+    assert_eq!(full, Err(AddRelayError::Full));
+    world.with(ME, |me| me.remove_relay(first)).unwrap();
+    assert!(world.with(ME, |me| me.remove_relay(first)).is_err(), "it is not there any more");
+    world.run_for(secs(20));
+    assert_eq!(named(&world), [1]);
+    let known = world.endpoint(ME).relays().count();
+    assert_eq!((known, world.endpoint(ME).directory().count()), (1, 1));
+    let sent = world.traffic(ME, RelayNo(0), Way::Up).datagrams;
+    world.run_for(secs(60));
+    assert_eq!(world.traffic(ME, RelayNo(0), Way::Up).datagrams, sent, "nothing goes there");
+    world.with(ME, |me| me.add_relay(&third)).unwrap();
+    world.run_for(secs(1));
+    assert!(world.endpoint(ME).directory().any(|entry| *entry == third));
+    assert!(world.traffic(ME, RelayNo(0), Way::Up).datagrams > sent, "it is measured");
 }
