@@ -67,7 +67,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             self.state.home.choose_at = Some(now + FIRST_CHOICE);
             self.hurry_probes(RelayIndex(0));
         }
-        if relay.0 > 0 {
+        if self.memory.relays().len() > 1 {
             self.hurry_probes(relay);
         }
     }
