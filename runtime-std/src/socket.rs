@@ -108,7 +108,7 @@ impl Sockets {
     /// Whether a socket that had worked says that its network has gone, since this was asked last.
     pub(crate) fn take_network_gone(&self) -> bool {
         // All are asked, so that none says the same again later.
-        self.each().fold(false, |gone, socket| socket.health.take_gone() || gone)
+        self.each().filter(|socket| socket.health.take_gone()).count() > 0
     }
 
     /// How many datagrams may be handed to [`Self::send`] at once.
