@@ -142,7 +142,7 @@ impl<'a> Demo<'a> {
     }
 
     fn run(mut self) -> Result<Report, String> {
-        let mut entries: Vec<String> = self.options.relay.iter().map(|e| e.to_string()).collect();
+        let mut entries: Vec<String> = self.options.relay.iter().map(ToString::to_string).collect();
         if entries.is_empty() {
             for number in 0..usize::from(self.options.relays) {
                 entries.push(self.start_relay(number)?);
