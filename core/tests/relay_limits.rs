@@ -8,7 +8,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use relay_support::{Client, Outcome, World, small};
-use waylane_core::relay::{Budget, HandshakeRates, Rate, RelayConfig};
+use waylane_core::relay::{Budget, HandshakeRates, Rate, RelayConfig, RelayLimits};
+use waylane_core::wire::hop::Hello;
 
 #[test]
 fn a_sender_over_its_packets_is_dropped_and_only_it() {
@@ -155,6 +156,59 @@ fn who_was_silent_for_however_long_may_send_at_once() {
             }
         }
     }
+}
+
+#[test]
+fn a_flood_of_hellos_takes_no_place_and_nothing_from_who_is_there() {
+    let mut world = World::settled();
+    let [mut a, mut b] = clients(&mut world);
+    let before = world.control.counters();
+    let mut hello = [0; Hello::LEN];
+    Hello { nonce: *b"flooding" }.emit(&mut hello).unwrap();
+    let mut forwarded = 0u64;
+    for n in 0..200_000u32 {
+        let [_, high, middle, low] = (n / 2).to_be_bytes();
+        let from = SocketAddr::from(([127, high, middle, low], 1 + (n % 2) as u16));
+        let answer = world.answer(from, &hello);
+        assert!(answer.len() < hello.len());
+        if n % 20 == 0 {
+            world.now += Duration::from_micros(250);
+            let outcome = world.send_data(a.address, b.session);
+            forwarded += u64::from(outcome == Outcome::Forwarded(b.address));
+        }
+    }
+    assert_eq!(forwarded, 10_000, "4,000 a second, all of them");
+    assert!(a.keeps_alive(&mut world) && b.keeps_alive(&mut world));
+    let after = world.control.counters();
+    assert_eq!(after.hellos - before.hellos, 200_000);
+    // Nobody of them got a slot or a place for an unproven bind: newcomers find them all.
+    assert_eq!((after.sessions_live, after.unproven), (2, 0));
+    let mut newcomers: Vec<_> = (10..18).map(Client::new).collect();
+    newcomers.iter_mut().for_each(|newcomer| newcomer.bind(&mut world, false));
+    assert!(newcomers.iter_mut().all(|newcomer| newcomer.keeps_alive(&mut world)));
+}
+
+#[test]
+fn all_come_back_after_a_restart_without_diffie_hellman_and_others_lose_nothing() {
+    let limits = RelayLimits { sessions: 1024, pending: 256 };
+    let mut world = World::new(RelayConfig { limits, ..small() });
+    world.now += Duration::from_secs(31);
+    let mut everybody: Vec<_> = (0..=250).map(|n| Client::bound(n, &mut world)).collect();
+    let sessions: Vec<_> = everybody.iter().map(|client| client.session).collect();
+    world.restart();
+    let (first, others) = everybody.split_at_mut(2);
+    first.iter_mut().for_each(|client| assert!(client.recover(&mut world, sessions[1]) <= 3));
+    let mut forwarded = 0u64;
+    for (n, client) in others.iter_mut().enumerate() {
+        assert!(client.recover(&mut world, sessions[0]) <= 3);
+        assert_eq!(client.session, sessions[n + 2]);
+        world.now += Duration::from_millis(20);
+        let outcome = world.send_data(first[0].address, sessions[1]);
+        forwarded += u64::from(outcome == Outcome::Forwarded(first[1].address));
+    }
+    assert_eq!(forwarded, 249, "who was back first lost nothing by those who came later");
+    let counters = world.control.counters();
+    assert_eq!((counters.binds, counters.resumes, counters.refused), (0, 251, 0));
 }
 
 /// Sends each flow's datagram so many times a second for [`SECONDS`], evenly, in turns of 1/10,000
