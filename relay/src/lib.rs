@@ -20,6 +20,8 @@ mod config;
 mod counters;
 mod fast_path;
 mod group;
+#[cfg_attr(not(unix), path = "no_handover.rs")]
+mod handover;
 mod histogram;
 pub mod io;
 pub mod key_file;
@@ -42,7 +44,7 @@ pub use group::runs;
 pub use histogram::Histogram;
 pub use io::Io;
 pub use owner::{Owner, OwnerCounters};
-pub use relay::{BackEnd, Relay, RelayHandle, StartError};
+pub use relay::{BackEnd, Inherited, Relay, RelayHandle, StartError};
 pub use state::{About, RelayState};
 pub use tables::SharedTables;
 pub use worker::Worker;

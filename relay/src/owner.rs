@@ -125,6 +125,25 @@ impl<C: Crypto> Owner<C> {
         Ok(())
     }
 
+    pub(crate) const fn control(&self) -> &Control<C, OwnerMemory> {
+        &self.control
+    }
+
+    pub(crate) const fn control_mut(&mut self) -> &mut Control<C, OwnerMemory> {
+        &mut self.control
+    }
+
+    /// What the workers have handed over and nobody has answered.
+    pub(crate) fn take_letters(&self) -> impl Iterator<Item = (SocketAddr, Vec<u8>)> {
+        self.letters.rest().map(|mut letter| (letter.from, letter.bytes_mut().to_vec()))
+    }
+
+    /// Takes a datagram that was handed over to another owner.
+    pub(crate) fn take_letter(&self, from: SocketAddr, bytes: &[u8]) {
+        // A queue as long as the other's has room for what was in that one.
+        let _ = self.to_owner.control(from, bytes);
+    }
+
     /// Live sessions.
     pub(crate) fn sessions(&self) -> u64 {
         self.control.counters().sessions_live

@@ -89,6 +89,16 @@ impl FromWorkers {
     }
 }
 
+impl FromWorkers {
+    /// All that is there now, past every wake.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = Letter> {
+        self.receiver.try_iter().filter_map(|message| match message {
+            Message::Letter(letter) => Some(letter),
+            Message::Wake => None,
+        })
+    }
+}
+
 impl Letter {
     /// The datagram, which its reader may overwrite.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {

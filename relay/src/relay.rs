@@ -5,11 +5,14 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
+use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use waylane_core::directory::{RelayEntry, RelayEntryError};
+use waylane_core::id::PublicKey;
 use waylane_core::noise::KeyPair;
 use waylane_core::relay::RelayConfig;
 use waylane_core::time::Instant;
@@ -18,6 +21,7 @@ use waylane_crypto::ring::Ring;
 use crate::config::{Config, ConfigError, IoChoice, Mode};
 use crate::counters::{Published, RelayCounters};
 use crate::fast_path::FastPath;
+use crate::handover::{self, Door, Predecessor, Successor};
 use crate::io::{BindError, Io, Sockets, Udp, Waker, open};
 use crate::key_file::{self, KeyFileError};
 use crate::owner::{Owner, OwnerCounters};
@@ -34,7 +38,21 @@ pub struct Relay {
     local: Vec<SocketAddr>,
     shared: Arc<Shared>,
     clock: Clock,
+    handover: Handover,
 }
+
+/// How a relay takes another one's place, and gives its own.
+struct Handover {
+    path: Option<PathBuf>,
+    door: Option<Door>,
+    predecessor: Option<Predecessor>,
+    /// Second handles on every worker's.
+    sockets: Vec<Vec<UdpSocket>>,
+}
+
+/// The sockets of the relay whose place is taken, for each of its workers one of each family:
+/// these are to be used in place of new ones.
+pub type Inherited = Option<Vec<Vec<UdpSocket>>>;
 
 /// What a relay stands on.
 pub struct BackEnd {
@@ -61,13 +79,15 @@ impl Relay {
         Self::over(config, BackEnd::portable)
     }
 
-    /// As [`bind`](Self::bind), over what `back_end` makes of the settings once they are checked.
+    /// As [`bind`](Self::bind), over what `back_end` makes of the settings once they are checked,
+    /// and of the sockets of the relay whose place this one takes, if one waits at
+    /// [`Config::handover_socket`]: that one goes on until [`run`](Self::run).
     ///
     /// # Errors
     /// [`StartError`].
     pub fn over(
         config: &Config,
-        back_end: impl FnOnce(&Config) -> Result<BackEnd, StartError>,
+        back_end: impl FnOnce(&Config, Inherited) -> Result<BackEnd, StartError>,
     ) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let mut crypto = Ring::new();
@@ -77,16 +97,35 @@ impl Relay {
             ),
             None => KeyPair::generate(&mut crypto),
         };
-        let BackEnd { workers, on_thread, outlet, tables, fast_path } = back_end(config)?;
+        let mut predecessor = match &config.handover_socket {
+            Some(path) => Predecessor::ask(path, key.public(), handover::FORMAT)
+                .map_err(StartError::Handover)?,
+            None => None,
+        };
+        let inherited = predecessor.as_mut().map(Predecessor::take_sockets);
+        let BackEnd { workers, on_thread, mut outlet, tables, fast_path } =
+            back_end(config, inherited)?;
         let local = outlet.local_addresses();
+        let sockets = outlet.take_all();
         let reached = if config.announce.is_empty() { &local } else { &config.announce };
         let entry =
             RelayEntry::new(*key.public(), reached, &config.region).map_err(StartError::Entry)?;
-        let clock = Clock::start();
+        // One clock for both, so that cookies stay good.
+        let clock = Clock::start(predecessor.as_ref().map_or(Instant::ZERO, |before| before.now));
         let core = config.core(clock.unix_seconds).map_err(StartError::Config)?;
         let (secret, outlet) = (key.secret().clone(), Box::new(outlet));
-        let owner = Owner::new(clock.now(), &core, secret, crypto, tables, outlet)
+        let mut owner = Owner::new(clock.now(), &core, secret, crypto, tables, outlet)
             .map_err(|error| StartError::Config(ConfigError::from(error)))?;
+        if let Some(predecessor) = &mut predecessor {
+            let sessions = predecessor.take_sessions(clock.now(), &mut owner);
+            say_taken(sessions.map_err(StartError::Handover)?);
+        }
+        let door = match &config.handover_socket {
+            Some(path) if predecessor.is_none() => {
+                Some(Door::open(path).map_err(StartError::Handover)?)
+            }
+            _ => None,
+        };
         let workers: Vec<_> = workers.into_iter().map(|io| Worker::new(&owner, io)).collect();
         match config.mode {
             Mode::Dev => tracing::warn!("open to everybody on this machine: for development only"),
@@ -106,13 +145,21 @@ impl Relay {
             waker: owner.waker(),
             fast_path,
         });
-        Ok(Self { owner, workers, on_thread, entry, local, shared, clock })
+        let handover =
+            Handover { path: config.handover_socket.clone(), door, predecessor, sockets };
+        Ok(Self { owner, workers, on_thread, entry, local, shared, clock, handover })
     }
 
     /// The addresses it listens on, with the ports the system chose.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.local
+    }
+
+    /// Whether another relay serves until this one is [run](Self::run).
+    #[must_use]
+    pub const fn takes_over(&self) -> bool {
+        self.handover.predecessor.is_some()
     }
 
     /// What to put into players' directories.
@@ -134,24 +181,28 @@ impl Relay {
         self.shared.counters()
     }
 
-    /// Relays until a handle stops it, or until it has drained: the owner of the sessions on this
+    /// Relays until a handle stops it, until it has drained, or until another relay has taken its
+    /// place: the owner of the sessions on this
     /// thread, each worker on one of its own. It can be run again.
     ///
     /// # Errors
     /// The sockets', when they can receive no more, or the system's, when it has no more threads.
     pub fn run(&mut self) -> io::Result<()> {
+        self.take_over()?;
         let halt = AtomicBool::new(false);
+        let mut successor = None;
         let wakers: Vec<Waker> = self.workers.iter().map(Worker::waker).collect();
         let team = Team { halt: &halt, shared: &self.shared, clock: self.clock };
         let (workers, owner) = (&mut self.workers, &mut self.owner);
         team.begin_fast_path(owner);
+        let (handover, key) = (&mut self.handover, self.entry.public_key());
         let result = thread::scope(|scope| {
             let threads: Vec<_> = (workers.iter_mut().enumerate())
                 .map(|(number, worker)| team.spawn(scope, number, worker, self.on_thread))
                 .collect();
             if threads.iter().all(Result::is_ok) {
                 self.shared.begins_to_serve();
-                team.own(owner);
+                successor = team.own(owner, handover, key);
             }
             if let Some(fast_path) = &self.shared.fast_path {
                 fast_path.end();
@@ -164,6 +215,11 @@ impl Relay {
             ended.into_iter().collect()
         });
         self.shared.stop.store(false, Ordering::Relaxed);
+        if let Some(successor) = successor {
+            let sessions = successor.sessions;
+            successor.finish(self.owner.take_letters())?;
+            tracing::info!(sessions, "another relay has taken the place of this one");
+        }
         // What the workers handed over last is answered too, so that the counters add up.
         let clock = self.clock;
         while self.owner.turn(Duration::ZERO, || clock.now()) > 0 {}
@@ -172,21 +228,66 @@ impl Relay {
     }
 }
 
+impl Relay {
+    /// Has the relay before stop, and opens the door for the one after.
+    fn take_over(&mut self) -> io::Result<()> {
+        let Some(predecessor) = self.handover.predecessor.take() else { return Ok(()) };
+        // Before the other one's door closes: whoever comes then finds one of the two.
+        self.handover.open_door();
+        for (from, bytes) in predecessor.go()? {
+            self.owner.take_letter(from, &bytes);
+        }
+        Ok(())
+    }
+}
+
+impl Handover {
+    /// If it is not open already.
+    fn open_door(&mut self) {
+        let Some(path) = &self.path else { return };
+        if self.door.as_ref().is_some_and(|door| door.is_at(path)) {
+            return;
+        }
+        match Door::open(path) {
+            Ok(door) => self.door = Some(door),
+            Err(error) => tracing::error!("there will be no upgrade without loss: {error}"),
+        }
+    }
+}
+
+fn say_taken(sessions: Option<(u64, u64)>) {
+    match sessions {
+        Some((sessions, 0)) => tracing::info!(sessions, "taken over from the relay before"),
+        Some((sessions, no_place)) => {
+            tracing::warn!(sessions, no_place, "taken over from the relay before");
+        }
+        None => tracing::warn!(
+            "the relay before writes sessions down in another way: clients come back by themselves"
+        ),
+    }
+}
+
 impl BackEnd {
     /// One worker by the portable back end, tables on the heap.
     ///
     /// # Errors
     /// When an address cannot be bound, or another back end is asked for.
-    pub fn portable(config: &Config) -> Result<Self, StartError> {
+    pub fn portable(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
         if !matches!(config.io, IoChoice::Auto | IoChoice::Std) {
             let fix = "this system has \"std\" only";
             return Err(StartError::Config(ConfigError::new("io", fix)));
         }
-        let sockets = open(&config.listen, config.socket_buffer as usize, |_, _| Ok(()))
-            .map_err(StartError::Bind)?;
         let fail = |error| StartError::Bind(BindError::of(&config.listen, error));
+        let sockets = match inherited {
+            Some(sockets) => sockets,
+            None => vec![
+                open(&config.listen, config.socket_buffer as usize, |_, _| Ok(()))
+                    .map_err(StartError::Bind)?,
+            ],
+        };
         let outlet = Sockets::beside(&sockets).map_err(fail)?;
-        let workers: Vec<Box<dyn Io + Send>> = vec![Box::new(Udp::new(sockets).map_err(fail)?)];
+        let worker = |set| Ok(Box::new(Udp::new(set).map_err(fail)?) as Box<dyn Io + Send>);
+        let workers = sockets.into_iter().map(worker).collect::<Result<_, _>>()?;
         let tables = SharedTables::on_heap(config.limits());
         Ok(Self { workers, on_thread: |_| (), outlet, tables, fast_path: None })
     }
@@ -228,6 +329,13 @@ impl RelayHandle {
         self.shared.changed.store(true, Ordering::Release);
         self.shared.waker.wake();
         Ok(kept)
+    }
+
+    /// Whether another relay can take its place: [`Config::handover_socket`].
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        let config = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+        config.handover_socket.is_some()
     }
 
     /// How long [`drain`](Self::drain) should give, by the latest settings.
@@ -274,6 +382,8 @@ pub enum StartError {
     Key(KeyFileError),
     /// It cannot listen.
     Bind(BindError),
+    /// It cannot take the place of the relay before it, or wait for the one after.
+    Handover(io::Error),
     /// `announce`, `listen` or `region` make no directory entry.
     Entry(RelayEntryError),
 }
@@ -284,6 +394,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Key(error) => error.fmt(f),
             Self::Bind(error) => error.fmt(f),
+            Self::Handover(error) => write!(f, "handover_socket: {error}"),
             Self::Entry(error) => write!(f, "announce, listen or region: {error}"),
         }
     }
@@ -318,7 +429,7 @@ impl<'r> Team<'r> {
             while !self.halt.load(Ordering::Relaxed) {
                 worker.turn(IDLE, || self.clock.now())?;
             }
-            Ok(())
+            worker.finish(|| self.clock.now())
         };
         thread::Builder::new().name(format!("waylane-{number}")).spawn_scoped(scope, work)
     }
@@ -332,7 +443,13 @@ impl<'r> Team<'r> {
         }
     }
 
-    fn own(self, owner: &mut Owner<Ring>) {
+    /// Returns who takes this relay's place, if anybody does.
+    fn own(
+        self,
+        owner: &mut Owner<Ring>,
+        handover: &mut Handover,
+        key: &PublicKey,
+    ) -> Option<Successor> {
         let mut end = Instant::FAR;
         while !self.shared.stop.load(Ordering::Relaxed) {
             let now = self.clock.now();
@@ -344,7 +461,18 @@ impl<'r> Team<'r> {
             if end != Instant::FAR && (now >= end || owner.sessions() == 0) {
                 tracing::info!(sessions_left = owner.sessions(), "drained");
                 owner.close(now);
-                return;
+                return None;
+            }
+            if let Some(visitor) = handover.door.as_ref().and_then(Door::visitor) {
+                let sockets = &handover.sockets;
+                match Successor::serve(visitor, now, key, owner, sockets, handover::FORMAT) {
+                    Ok(successor) => return Some(successor),
+                    Err(error) => {
+                        tracing::warn!("the next relay does not take over: {error}");
+                        // It may have put its own door in place of this one's.
+                        handover.open_door();
+                    }
+                }
             }
             if self.shared.changed.swap(false, Ordering::Acquire) {
                 let config = self.shared.core(self.clock.unix_seconds);
@@ -358,11 +486,13 @@ impl<'r> Team<'r> {
                     Err(error) => tracing::error!("the new settings do not serve: {error}"),
                 }
             }
-            let wait = owner.deadline().min(end).since(now).min(IDLE);
+            let idle = if handover.door.is_some() { LISTENING } else { IDLE };
+            let wait = owner.deadline().min(end).since(now).min(idle);
             owner.turn(wait, || self.clock.now());
             self.shared.publish(owner.counters());
             self.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
+        None
     }
 }
 
@@ -450,9 +580,12 @@ struct Clock {
 }
 
 impl Clock {
-    fn start() -> Self {
+    /// A clock that shows `offset` now.
+    fn start(offset: Instant) -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: std::time::Instant::now(), unix_seconds: unix.as_secs() }
+        let now = std::time::Instant::now();
+        let start = now.checked_sub(offset.since(Instant::ZERO)).unwrap_or(now);
+        Self { start, unix_seconds: unix.as_secs() }
     }
 
     fn now(&self) -> Instant {
@@ -462,3 +595,5 @@ impl Clock {
 
 /// How long a thread waits when nothing is due: a stop wakes it.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long the owner does, if another relay may knock meanwhile.
+const LISTENING: Duration = Duration::from_millis(100);

@@ -59,9 +59,26 @@ impl<I: Io> Worker<I> {
     pub fn turn(&mut self, wait: Duration, clock: impl Fn() -> Instant) -> io::Result<()> {
         let count = self.io.receive(wait)?;
         self.published.turns.fetch_add(1, Ordering::Relaxed);
-        if count == 0 {
-            return Ok(());
+        if count > 0 {
+            self.serve(count, clock);
         }
+        Ok(())
+    }
+
+    /// Does all that is asked for by what the back end holds already, and takes nothing more.
+    ///
+    /// # Errors
+    /// As of [`turn`](Self::turn).
+    pub fn finish(&mut self, clock: impl Fn() -> Instant) -> io::Result<()> {
+        loop {
+            match self.io.finish()? {
+                0 => return Ok(()),
+                count => self.serve(count, &clock),
+            }
+        }
+    }
+
+    fn serve(&mut self, count: usize, clock: impl Fn() -> Instant) {
         let now = clock();
         self.counters.received += count as u64;
         let mut first = 0;
@@ -74,7 +91,6 @@ impl<I: Io> Worker<I> {
         shown.store(&self.counters);
         shown.batches.record(count as u64);
         shown.residence_us.record(clock().as_micros().saturating_sub(now.as_micros()));
-        Ok(())
     }
 
     /// What happened so far.

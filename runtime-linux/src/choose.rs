@@ -13,7 +13,7 @@ use tracing::dispatcher;
 use waylane_relay::io::{Outgoing, Sent, Udp};
 use waylane_relay::{Io, IoChoice};
 
-use crate::io::{Mmsg, Uring, open};
+use crate::io::{Mmsg, Uring, can_merge, open};
 
 /// A back end there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +28,10 @@ impl Kind {
         Ok(match self {
             Self::Uring => Box::new(Uring::new(sockets)?),
             Self::Mmsg => Box::new(Mmsg::new(sockets)?),
-            Self::Std => Box::new(Udp::new(sockets)?),
+            Self::Std => {
+                sockets.iter().for_each(|socket| _ = can_merge(socket));
+                Box::new(Udp::new(sockets)?)
+            }
         })
     }
 }

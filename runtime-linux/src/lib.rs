@@ -15,23 +15,22 @@ pub mod memory;
 use std::net::UdpSocket;
 
 use waylane_relay::io::{BindError, Sockets};
-use waylane_relay::{BackEnd, Config, SharedTables, StartError};
+use waylane_relay::{BackEnd, Config, Inherited, SharedTables, StartError};
 
 use choose::choose;
 
-/// What a relay of these settings stands on, for [`Relay::over`](waylane_relay::Relay::over).
+/// What a relay of these settings stands on, for [`Relay::over`](waylane_relay::Relay::over): on
+/// the sockets of the relay before it, if it takes one's place, and as many workers as that had.
 ///
 /// # Errors
 /// When an address cannot be bound, or the system gives no sockets at all.
-pub fn back_end(config: &Config) -> Result<BackEnd, StartError> {
+pub fn back_end(config: &Config, inherited: Inherited) -> Result<BackEnd, StartError> {
     let fail = |error| StartError::Bind(BindError::of(&config.listen, error));
-    let workers = match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        some => usize::from(some),
+    let sockets = match inherited {
+        Some(sockets) => sockets,
+        None => sockets(config)?,
     };
-    let sockets = io::open_shared(&config.listen, config.socket_buffer as usize, workers)
-        .map_err(StartError::Bind)?;
-    let outlet = Sockets::beside(sockets.first().map_or(&[], Vec::as_slice)).map_err(fail)?;
+    let outlet = Sockets::beside(&sockets).map_err(fail)?;
     let kind = choose(config.io);
     let over = |sockets: Vec<UdpSocket>| kind.over(sockets).map_err(fail);
     let workers = sockets.into_iter().map(over).collect::<Result<Vec<_>, _>>()?;
@@ -42,6 +41,15 @@ pub fn back_end(config: &Config) -> Result<BackEnd, StartError> {
     };
     tracing::info!(workers = workers.len(), pinned = config.pin, "workers");
     Ok(BackEnd { workers, on_thread, outlet, tables, fast_path })
+}
+
+fn sockets(config: &Config) -> Result<Vec<Vec<UdpSocket>>, StartError> {
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => usize::from(some),
+    };
+    io::open_shared(&config.listen, config.socket_buffer as usize, workers)
+        .map_err(StartError::Bind)
 }
 
 fn tables(config: &Config) -> SharedTables {

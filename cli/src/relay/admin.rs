@@ -1,6 +1,8 @@
 //! The admin port of `waylane relay`.
 
+use core::time::Duration;
 use std::io::ErrorKind;
+use std::thread;
 
 use waylane_admin::Admin;
 use waylane_relay::{AdminChoice, RelayHandle};
@@ -43,3 +45,32 @@ pub(super) fn open(choice: AdminChoice, relay: RelayHandle) -> Result<Option<Adm
     eprintln!("* what it does: http://{address}/, or '{top}'");
     Ok(Some(admin))
 }
+
+/// Opens it on a thread of its own, as soon as the relay before this one has given it up.
+pub(super) fn open_after(choice: AdminChoice, relay: RelayHandle) {
+    let address = match choice {
+        AdminChoice::Off => return,
+        AdminChoice::At(address) => address,
+        AdminChoice::Auto | _ => AdminChoice::USUAL,
+    };
+    let serve = move || {
+        for _ in 0..TRIES {
+            match Admin::serve(address, relay.clone()) {
+                Ok(_admin) => loop {
+                    thread::park();
+                },
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    thread::park_timeout(BETWEEN_TRIES);
+                }
+                Err(error) => return tracing::error!("admin: cannot bind {address}: {error}"),
+            }
+        }
+        tracing::error!("admin: {address} is still in use: there is no admin port");
+    };
+    if let Err(error) = thread::Builder::new().name("admin".to_owned()).spawn(serve) {
+        tracing::error!("there is no admin port: {error}");
+    }
+}
+
+const TRIES: u32 = 100;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);

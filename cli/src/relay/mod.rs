@@ -1,6 +1,7 @@
 //! `waylane relay`: runs a relay until it is stopped.
 
 mod admin;
+mod health;
 mod log;
 mod options;
 mod service;
@@ -25,6 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match options.task {
         Task::Run => relay(options, &checked(&settings)?),
         Task::CheckConfig => check(&checked(&settings)?),
+        Task::Health => health::check(&checked(&settings)?).map_err(Failure::from),
         Task::PrintConfig | Task::SampleConfig => {
             print!("{}", settings.print());
             Ok(())
@@ -57,7 +59,12 @@ fn check(config: &Config) -> Result<(), Failure> {
 fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
     log::begin(config.log_format);
     let mut relay = start(config)?;
-    let _admin = admin::open(config.admin, relay.handle())?;
+    let _admin = if relay.takes_over() {
+        admin::open_after(config.admin, relay.handle());
+        None
+    } else {
+        admin::open(config.admin, relay.handle())?
+    };
     if let Some(key) = &config.key_file {
         eprintln!("* key: {}", key.display());
     }

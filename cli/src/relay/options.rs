@@ -27,6 +27,8 @@ pub(crate) enum Task {
     PrintConfig,
     /// Prints a sample file.
     SampleConfig,
+    /// Asks the running relay whether it answers.
+    Health,
 }
 
 impl Options {
@@ -78,9 +80,10 @@ impl Args for Options {
                 .help("A TOML file with settings, all of which are flags and variables, too"),
             switch(CHECK).help("Say whether the settings serve, and do nothing else"),
             switch(PRINT).help("Print the settings and where each comes from; no file is opened"),
+            switch(HEALTH).help("Say whether the relay that runs by these settings answers"),
             switch(SAMPLE).help("Print a file with every setting and what it is for"),
         ];
-        let tasks = ArgGroup::new("task").args([CHECK, PRINT, SAMPLE]);
+        let tasks = ArgGroup::new("task").args([CHECK, PRINT, SAMPLE, HEALTH]);
         command.args(own).group(tasks).args(KEYS.iter().map(flag))
     }
 
@@ -95,6 +98,7 @@ impl FromArgMatches for Options {
             () if matches.get_flag(CHECK) => Task::CheckConfig,
             () if matches.get_flag(PRINT) => Task::PrintConfig,
             () if matches.get_flag(SAMPLE) => Task::SampleConfig,
+            () if matches.get_flag(HEALTH) => Task::Health,
             () => Task::Run,
         };
         let value = |key: &'static Key| {
@@ -160,3 +164,4 @@ const FILE_VARIABLE: &str = "WAYLANE_CONFIG";
 const CHECK: &str = "check-config";
 const PRINT: &str = "print-config";
 const SAMPLE: &str = "sample-config";
+const HEALTH: &str = "health";

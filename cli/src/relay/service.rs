@@ -8,10 +8,10 @@ use waylane_relay::RelayHandle;
 #[cfg(target_os = "linux")]
 use sd_notify::NotifyState;
 
-/// It serves, or goes on to.
+/// It serves, or goes on to. The process that takes over is the service's main one from then on.
 pub(super) fn ready() {
     #[cfg(target_os = "linux")]
-    tell(&[NotifyState::Ready]);
+    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
 /// It reads its settings again.

@@ -5,7 +5,8 @@ use waylane_relay::{Config, RelayHandle};
 use super::service;
 
 /// Follows signals from now on: the first SIGTERM or SIGINT drains, a second one stops at once;
-/// SIGHUP reads the settings again by `settings`, if there is one.
+/// SIGHUP reads the settings again by `settings`, if there is one; SIGUSR2 starts the program that
+/// stands where this one was started from, for it to take over.
 ///
 /// # Errors
 /// The system's, when it does not let them be caught.
@@ -14,11 +15,11 @@ pub(super) fn follow(
     relay: RelayHandle,
     settings: Option<impl Fn() -> Result<Config, String> + Send + 'static>,
 ) -> Result<(), String> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
     use signal_hook::iterator::Signals;
 
     let refused = |error| format!("signals cannot be caught: {error}");
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(refused)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2]).map_err(refused)?;
     if settings.is_some() {
         signals.add_signal(SIGHUP).map_err(refused)?;
     }
@@ -27,6 +28,7 @@ pub(super) fn follow(
         for signal in &mut signals {
             match (signal, &settings) {
                 (SIGHUP, Some(settings)) => reload(&relay, settings),
+                (SIGUSR2, _) => upgrade(&relay),
                 _ => stopping.signal(),
             }
         }
@@ -85,6 +87,34 @@ fn reload(relay: &RelayHandle, settings: &impl Fn() -> Result<Config, String>) {
         Err(why) => tracing::error!("settings stay what they were: {why}"),
     }
     service::ready();
+}
+
+/// Starts the next relay, by the same command line.
+#[cfg(unix)]
+fn upgrade(relay: &RelayHandle) {
+    if !relay.hands_over() {
+        tracing::error!("no upgrade: set handover_socket, and start the relay again");
+        return;
+    }
+    let started = program().and_then(|program| {
+        let mut command = std::process::Command::new(program);
+        // It feeds the watchdog in place of this process.
+        command.args(std::env::args_os().skip(1)).env_remove("WATCHDOG_PID").spawn()
+    });
+    match started {
+        Ok(next) => tracing::info!(process = next.id(), "the next relay starts"),
+        Err(error) => tracing::error!("no upgrade: the next relay cannot be started: {error}"),
+    }
+}
+
+/// The program as it is now: on Linux the name of a file that was replaced has a mark at its end.
+#[cfg(unix)]
+fn program() -> std::io::Result<std::path::PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(replaced) => replaced.into(),
+        None => path,
+    })
 }
 
 #[cfg(unix)]

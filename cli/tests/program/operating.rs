@@ -1,6 +1,7 @@
 //! A relay in an operator's hands: stopped under traffic, told to read its settings again.
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use waylane_core::id::PublicKey;
 use waylane_core::wire::hop::{ControlMessage, Refused, RefusedReason};
 
 use crate::client::{Client, Hop, data};
-use crate::running::{Running, run, scratch};
+use crate::running::{Running, complaint, run, scratch};
 
 /// A relay by a configuration of its own, with a lasting key.
 pub(crate) struct Relay {
@@ -210,6 +211,78 @@ fn settings_are_read_again_under_traffic_and_no_session_is_lost() {
     relay.reload(&format!("{generous}sessions = 1000\n"));
     relay.program.err.with("changed at the next start only: sessions");
     alice.reaches(&bob);
+}
+
+#[test]
+fn an_upgrade_under_traffic_loses_nothing() {
+    let handover = scratch("handover");
+    let settings = format!("workers = 2\nhandover_socket = {:?}\n", handover.to_str().unwrap());
+    let mut relay = Relay::start("upgrade", &settings);
+    let (mut alice, bob) = (Player::new(&relay.entry, 1), Player::new(&relay.entry, 2));
+    let to = bob.client.session;
+    let line = alice.line.socket.try_clone().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| {
+            let mut n: u32 = 0;
+            loop {
+                let last = stop.load(Ordering::Relaxed) || n > 200_000;
+                let mut datagram = data(to);
+                datagram[8..12].copy_from_slice(&n.to_le_bytes());
+                datagram[12] = u8::from(last);
+                line.send(&datagram).unwrap();
+                n += 1;
+                if last {
+                    return n;
+                }
+                std::thread::park_timeout(Duration::from_micros(300));
+            }
+        });
+        let received = scope.spawn(|| {
+            let mut n: u32 = 0;
+            loop {
+                let datagram = bob.line.receive().expect("nothing is lost");
+                assert_eq!(datagram[8..12], n.to_le_bytes(), "none is lost or overtaken");
+                n += 1;
+                if datagram[12] == 1 {
+                    return n;
+                }
+            }
+        });
+        // Once by starting the next one, once by a signal as a service manager would.
+        let (next, entry) = Relay::run(&relay.file);
+        assert_eq!(entry, relay.entry);
+        let mut before = core::mem::replace(&mut relay.program, next);
+        assert_eq!(before.wait().code(), Some(0));
+        before.err.with("another relay has taken the place of this one");
+        relay.program.err.with("taken over from the relay before");
+        relay.program.signal("USR2");
+        relay.program.out.with("@127.0.0.1:");
+        assert_eq!(relay.program.wait().code(), Some(0));
+        // It writes where its parent wrote.
+        relay.program.err.with("taken over from the relay before");
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(received.join().unwrap(), sent.join().unwrap());
+    });
+    assert!(alice.client.keeps_alive(&mut alice.line));
+    // The last one is nobody's child: it goes when a fourth takes over and is told to stop.
+    let (mut last, _) = Relay::run(&relay.file);
+    last.signal("INT");
+    last.err.with("once more to stop now");
+    last.signal("INT");
+    assert_eq!(last.wait().code(), Some(0));
+}
+
+#[test]
+fn health_is_asked_for_at_the_address_that_clients_use() {
+    let mut relay = Relay::start("health", "");
+    let listen = relay.entry.addresses()[0].to_string();
+    let health = || run(&["relay", "--mode", "dev", "--listen", &listen, "--health"]);
+    assert_eq!(health().status.code(), Some(0));
+    relay.program.kill();
+    let output = health();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("does not answer"), "{}", complaint(&output));
 }
 
 #[test]

@@ -280,6 +280,18 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         (registry, &mut self.secrets, &mut self.crypto)
     }
 
+    pub(super) const fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    pub(super) const fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
+    pub(super) const fn lists_mut(&mut self) -> &mut Lists {
+        &mut self.lists
+    }
+
     /// The wall clock, in microseconds.
     pub(super) fn unix_micros(&self, now: Instant) -> u64 {
         let start = self.config.unix_seconds_at_start.saturating_mul(1_000_000);

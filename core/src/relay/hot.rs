@@ -151,6 +151,11 @@ impl HotEntry {
         self.byte_price.store(byte, Ordering::Relaxed);
     }
 
+    /// The prices that were [set](Self::set_prices).
+    pub(crate) fn prices(&self) -> [u32; 2] {
+        [&self.packet_price, &self.byte_price].map(|price| price.load(Ordering::Relaxed))
+    }
+
     /// Lets the entry in slot `payer` pay for what this one sends. Only for the owner.
     pub(crate) fn set_payer(&self, payer: Option<u32>) {
         self.payer.store(payer.map_or(0, |slot| slot.wrapping_add(1)), Ordering::Relaxed);

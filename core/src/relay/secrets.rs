@@ -52,6 +52,27 @@ impl<C: Crypto> Secrets<C> {
         }
     }
 
+    /// What this start drew, and where its tickets are.
+    pub(crate) fn drawn(&self) -> [u8; 72] {
+        let mut drawn = [0; 72];
+        let ticket = self.last_ticket_micros.to_le_bytes();
+        let fields = self.cookie_key.0.iter().chain(&self.key_hash_key.0).chain(&ticket);
+        for (to, from) in drawn.iter_mut().zip(fields) {
+            *to = *from;
+        }
+        drawn
+    }
+
+    /// Goes on by what another start drew.
+    pub(crate) fn take_drawn(&mut self, drawn: &[u8; 72]) {
+        let (keys, ticket) = drawn.split_at(64);
+        for (to, from) in self.cookie_key.0.iter_mut().chain(&mut self.key_hash_key.0).zip(keys) {
+            *to = *from;
+        }
+        let ticket = ticket.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        self.last_ticket_micros = self.last_ticket_micros.max(ticket);
+    }
+
     /// The session of `peer` in `slot`: the same after every restart.
     pub(crate) fn session_id(&self, slot: u32, peer: &PublicKey) -> SessionId {
         let [a, b, c, d, ..] = C::hmac_sha256(&self.tag_key.0, &[&slot.to_le_bytes(), &peer.0]);

@@ -87,6 +87,15 @@ impl Session {
         self.sent = 0;
     }
 
+    /// What was received, and how many were sent, under the present keys.
+    pub(crate) fn counters(&self) -> (Window, u32) {
+        (self.received, self.sent)
+    }
+
+    pub(crate) fn set_counters(&mut self, received: Window, sent: u32) {
+        (self.received, self.sent) = (received, sent);
+    }
+
     pub(crate) fn is_new(&self, counter: u32) -> bool {
         self.received.is_new(counter)
     }
@@ -139,7 +148,7 @@ impl KeyHash {
 /// The 32 control counters up to the largest seen, in 8 bytes: a control datagram comes every 15
 /// seconds, and a session has no room for more.
 #[derive(Clone, Copy)]
-struct Window {
+pub(crate) struct Window {
     /// One more than the largest number seen.
     end: u32,
     /// Bit n: number `end − 1 − n` was seen.
@@ -148,6 +157,14 @@ struct Window {
 
 impl Window {
     const NEW: Self = Self { end: 0, seen: 0 };
+
+    pub(crate) fn to_words(self) -> [u32; 2] {
+        [self.end, self.seen]
+    }
+
+    pub(crate) fn from_words([end, seen]: [u32; 2]) -> Self {
+        Self { end, seen }
+    }
 
     fn is_new(self, counter: u32) -> bool {
         match self.end.checked_sub(counter) {
@@ -329,6 +346,19 @@ impl Slots {
     /// A live session, if there is one.
     pub(crate) fn first_live(&self) -> Option<u32> {
         self.live.front()
+    }
+
+    /// When the session in `slot` ends in any case.
+    pub(crate) fn end_of(&self, sessions: &[Session], slot: u32) -> Instant {
+        match sessions.get(slot as usize).map_or(u32::MAX, |session| session.end) {
+            u32::MAX => Instant::FAR,
+            second => self.started + Duration::from_secs(u64::from(second)),
+        }
+    }
+
+    /// New keys get ordinary slots from `now` on.
+    pub(crate) fn give_ordinary_from(&mut self, now: Instant) {
+        self.ordinary_from = now;
     }
 
     /// The first slot whose peer is still to be told that its session has ended.

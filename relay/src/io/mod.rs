@@ -34,6 +34,15 @@ pub trait Io {
     /// Only what makes receiving impossible for good.
     fn receive(&mut self, wait: Duration) -> io::Result<usize>;
 
+    /// As [`receive`](Self::receive), but takes nothing more from the sockets: what is left of what
+    /// the system gave ahead of being asked. After it the back end is to be started again.
+    ///
+    /// # Errors
+    /// As of [`receive`](Self::receive).
+    fn finish(&mut self) -> io::Result<usize> {
+        Ok(0)
+    }
+
     /// A datagram received by the latest [`receive`](Self::receive), and where it came from. One
     /// that is longer than any may be is cut, but not to a legal length.
     fn datagram(&self, index: usize) -> Option<(SocketAddr, &[u8])>;
@@ -91,6 +100,10 @@ impl<I: Io + ?Sized> Io for Box<I> {
 
     fn receive(&mut self, wait: Duration) -> io::Result<usize> {
         (**self).receive(wait)
+    }
+
+    fn finish(&mut self) -> io::Result<usize> {
+        (**self).finish()
     }
 
     fn datagram(&self, index: usize) -> Option<(SocketAddr, &[u8])> {

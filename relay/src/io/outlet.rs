@@ -16,17 +16,29 @@ pub trait Outlet {
 /// At most one IPv4 and one IPv6 socket: which one a datagram leaves by is told by its address.
 pub struct Sockets {
     sockets: Vec<(SocketAddr, UdpSocket)>,
+    /// Those of every worker, for the relay that takes this one's place.
+    all: Vec<Vec<UdpSocket>>,
 }
 
 impl Sockets {
-    /// Second handles on `sockets`, which another thread may go on to use: a send needs no more
-    /// than the port.
+    /// Second handles on the sockets of each worker, which the workers may go on to use: a send
+    /// needs no more than the port, so the first worker's serve.
     ///
     /// # Errors
     /// The system's, when it has no more handles.
-    pub fn beside(sockets: &[UdpSocket]) -> io::Result<Self> {
+    pub fn beside(workers: &[Vec<UdpSocket>]) -> io::Result<Self> {
         let both = |socket: &UdpSocket| Ok((socket.local_addr()?, socket.try_clone()?));
-        Ok(Self { sockets: sockets.iter().map(both).collect::<io::Result<_>>()? })
+        let first = workers.first().map_or(&[][..], Vec::as_slice);
+        let copies = |set: &Vec<UdpSocket>| set.iter().map(UdpSocket::try_clone).collect();
+        Ok(Self {
+            sockets: first.iter().map(both).collect::<io::Result<_>>()?,
+            all: workers.iter().map(copies).collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// The handles on every worker's sockets, which are not needed for sending.
+    pub(crate) fn take_all(&mut self) -> Vec<Vec<UdpSocket>> {
+        core::mem::take(&mut self.all)
     }
 
     /// The addresses bound, with the ports the system chose.

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use client::{Client, Hop};
 use waylane_core::directory::RelayEntry;
 use waylane_core::id::PublicKey;
-use waylane_relay::{BackEnd, Config, Relay, RelayHandle, StartError};
+use waylane_relay::{BackEnd, Config, Inherited, Relay, RelayHandle, StartError};
 
 /// A relay in a thread.
 pub(crate) struct Running {
@@ -26,7 +26,7 @@ impl Running {
     /// `None` if this machine has no such address (IPv6 may be off).
     pub(crate) fn start(
         config: &Config,
-        back_end: impl FnOnce(&Config) -> Result<BackEnd, StartError>,
+        back_end: impl FnOnce(&Config, Inherited) -> Result<BackEnd, StartError>,
     ) -> Option<Self> {
         let mut relay = match Relay::over(config, back_end) {
             Ok(relay) => relay,

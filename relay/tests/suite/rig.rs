@@ -36,7 +36,7 @@ pub(crate) fn over<I: Io>(
     socket.set_nonblocking(true).unwrap();
     let relay = socket.local_addr().unwrap();
     let sockets = vec![socket];
-    let outlet = Box::new(Sockets::beside(&sockets).unwrap());
+    let outlet = Box::new(Sockets::beside(core::slice::from_ref(&sockets)).unwrap());
     let mut io = io(sockets).unwrap();
     io.start().unwrap();
     let peer = |_| {

@@ -14,12 +14,13 @@ use waylane_relay::io::{Outgoing, Sent, Waker};
 use super::messages::Messages;
 use super::name::{NAME_LEN, Name};
 use super::wake::Wake;
-use super::{NOBODY, Received, merges, prefetch, segments};
+use super::{NOBODY, Received, can_merge, merge, prefetch, segments};
 use crate::memory::Region;
 
 /// At most one IPv4 and one IPv6 socket, each with all the calls of the one or the other family.
 pub struct Mmsg {
     sockets: Vec<(SocketAddr, UdpSocket)>,
+    merging: bool,
     /// Which socket is asked first, so that a busy one does not starve the other.
     first: usize,
     wake: Wake,
@@ -36,7 +37,8 @@ impl Mmsg {
     /// # Errors
     /// The system's, when there is no memory.
     pub fn new(sockets: Vec<UdpSocket>) -> io::Result<Self> {
-        let merging = sockets.iter().all(merges);
+        // All are asked, so that none merges that another program had merging.
+        let merging = sockets.iter().map(can_merge).fold(true, |all, one| all && one);
         Self::over(sockets, merging)
     }
 
@@ -59,6 +61,7 @@ impl Mmsg {
         let segmenting = sockets.iter().all(|(_, socket)| segments(socket));
         Ok(Self {
             sockets,
+            merging,
             first: 0,
             wake,
             polls,
@@ -107,6 +110,15 @@ impl Mmsg {
 }
 
 impl Io for Mmsg {
+    /// Only now: till then another relay may still receive by these sockets, one at a time.
+    fn start(&mut self) -> io::Result<()> {
+        if self.merging {
+            self.sockets.iter().try_for_each(|(_, socket)| merge(socket))
+        } else {
+            Ok(())
+        }
+    }
+
     fn receive(&mut self, wait: Duration) -> io::Result<usize> {
         self.received.clear();
         self.receive_now()?;

@@ -16,7 +16,7 @@ pub use socket::{open, open_shared};
 pub use thread::pin;
 pub use uring::Uring;
 
-pub(crate) use socket::{merges, segments};
+pub(crate) use socket::{can_merge, merge, segments};
 #[cfg(feature = "ebpf")]
 pub(crate) use wake::Wake;
 

@@ -65,9 +65,14 @@ fn open_soon(addresses: &[SocketAddr], socket_buffer: usize) -> Result<Vec<UdpSo
     }
 }
 
-/// Whether the socket now merges what one sender sent at once.
-pub(crate) fn merges(socket: &UdpSocket) -> bool {
-    set(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok()
+/// Whether the kernel can merge what one sender sent at once; from now on it does not.
+pub(crate) fn can_merge(socket: &UdpSocket) -> bool {
+    set(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 0).is_ok()
+}
+
+/// From now on it does.
+pub(crate) fn merge(socket: &UdpSocket) -> io::Result<()> {
+    set(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
 /// Whether the kernel segments what is sent.

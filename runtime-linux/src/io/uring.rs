@@ -18,7 +18,7 @@ use super::messages::Messages;
 use super::name::NAME_LEN;
 use super::provided::{Arrived, BUFFERS, Provided};
 use super::wake::Wake;
-use super::{Received, prefetch, segments};
+use super::{Received, can_merge, prefetch, segments};
 
 /// At most one IPv4 and one IPv6 socket, and a ring on the thread that started it.
 pub struct Uring {
@@ -38,6 +38,8 @@ impl Uring {
     pub fn new(sockets: Vec<UdpSocket>) -> io::Result<Self> {
         let local = |socket: UdpSocket| Ok((socket.local_addr()?, socket));
         let sockets: Vec<_> = sockets.into_iter().map(local).collect::<io::Result<_>>()?;
+        // What came merged could not be told apart here.
+        sockets.iter().for_each(|(_, socket)| _ = can_merge(socket));
         let segmenting = sockets.iter().all(|(_, socket)| segments(socket));
         Ok(Self {
             sockets,
@@ -89,6 +91,22 @@ impl Io for Uring {
                 ring.wait(wait)?;
             } else {
                 break;
+            }
+        }
+        Ok(self.received.len())
+    }
+
+    fn finish(&mut self) -> io::Result<usize> {
+        let Some(ring) = self.ring.as_mut() else { return Ok(0) };
+        ring.provided.give_back_taken();
+        self.received.clear();
+        ring.cancel()?;
+        ring.complete()?;
+        while self.received.len() < BATCH
+            && let Some(arrived) = ring.arrived.pop_front()
+        {
+            if let Some(received) = ring.provided.take(arrived) {
+                self.received.push(received);
             }
         }
         Ok(self.received.len())
@@ -197,6 +215,16 @@ impl Ring {
 
     fn submit(&self) -> io::Result<()> {
         tolerate(self.ring.submit())
+    }
+
+    /// Receives no more; what the kernel has received already is complete after this.
+    fn cancel(&self) -> io::Result<()> {
+        let all = CancelBuilder::any();
+        match self.ring.submitter().register_sync_cancel(None, all) {
+            Ok(()) => self.submit(),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => self.submit(),
+            Err(error) => Err(error),
+        }
     }
 
     /// Until something is complete, or for so long.
