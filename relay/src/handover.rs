@@ -13,11 +13,12 @@
 //! From the go on nobody receives until the next one's workers do: what comes waits in the sockets.
 //! If anything fails before it, the running one goes on as if nothing had been.
 
+use core::mem::MaybeUninit;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::fs::{self, Permissions};
 use std::io::{self, BufReader, BufWriter, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -139,10 +140,8 @@ impl Predecessor {
         let mut stream = match UnixStream::connect(path) {
             Ok(stream) => stream,
             Err(error) => {
-                return match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                    _ => Err(error),
-                };
+                let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+                return if nobody.contains(&error.kind()) { Ok(None) } else { Err(error) };
             }
         };
         prepare(&stream)?;

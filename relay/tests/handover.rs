@@ -4,10 +4,11 @@
 
 mod running;
 
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::{IoSlice, Read as _, Write as _};
-use std::mem::MaybeUninit;
+
 use std::net::UdpSocket;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;

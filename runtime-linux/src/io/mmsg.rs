@@ -38,7 +38,7 @@ impl Mmsg {
     /// The system's, when there is no memory.
     pub fn new(sockets: Vec<UdpSocket>) -> io::Result<Self> {
         // All are asked, so that none merges that another program had merging.
-        let merging = sockets.iter().map(can_merge).fold(true, |all, one| all && one);
+        let merging = sockets.iter().filter(|socket| !can_merge(socket)).count() == 0;
         Self::over(sockets, merging)
     }
 
