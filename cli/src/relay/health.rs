@@ -53,7 +53,7 @@ fn here(listen: SocketAddr) -> SocketAddr {
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
             SocketAddr::from((Ipv6Addr::LOCALHOST, v6.port()))
         }
-        other => other,
+        SocketAddr::V4(_) | SocketAddr::V6(_) => listen,
     }
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn start(config: &Config) -> Result<Relay, Failure> {
             StartError::Config(_) | StartError::Entry(_) => Failure::CONFIGURATION,
             StartError::Bind(_) => Failure::LISTEN,
             StartError::Key(_) => Failure::KEY,
-            _ => 1,
+            StartError::Handover(_) | _ => 1,
         };
         Failure::new(code, &error)
     })
