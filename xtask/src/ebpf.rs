@@ -22,5 +22,11 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     let clippy = [&["clippy"], &feature[..], &["--all-targets", "--", "-D", "warnings"]].concat();
     cargo(root, &clippy, &[])?;
     let test = [&["test"], &feature[..], &["--lib", "--test", "fast_path"]].concat();
-    cargo(root, &test, &[])
+    cargo(root, &test, &[])?;
+    // Real clients through it, as an operator would try it.
+    cargo(
+        root,
+        &["test", "--package", "waylane-cli", "--features", "ebpf", "--test", "fast_path"],
+        &[],
+    )
 }

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT OR Apache-2.0
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
  *
  * The programs of set-up M2: a source of single frames, a sink that counts them, one that lets
  * pass what a driver would hand on, and the least that forwards in the kernel, to compare with.
@@ -192,5 +192,5 @@ int bare(struct xdp_md *context)
     return XDP_TX;
 }
 
-/* The helpers that only such programs may use are none of these. */
+/* As in forward.c: some of the kernel's functions were for such programs only. */
 char terms[] SECTION("license") = "Dual MIT/GPL";
