@@ -6,9 +6,9 @@
  * meets the same rules again: so each doubt here is answered with PASS, and nothing is charged,
  * counted or written before it is certain that the datagram ends here.
  *
- * Two programs: `waylane_xdp` sends from the driver's memory to next hops that the loader mirrors
- * from the routing table; `waylane_tc` leaves the next hop to the kernel. They write the tables'
- * budget and last-seen words, their own counters and the packet's headers, and nothing else.
+ * Two programs do the same in two places: `waylane_xdp` in the driver's memory, `waylane_tc` on the
+ * kernel's packets. Next hops are mirrored from the kernel's tables by the loader. They write the
+ * tables' budget words, their own counters and the packet's headers, and nothing else.
  */
 #include "table.h"
 
@@ -21,13 +21,11 @@ struct settings {
     u32 last_entry;
     struct price sender, destination, total;
     u32 ifindex;
-    u32 mtu;
     u8 mac[6];
     /* The relay's ports and addresses in network order, of IPv4 and IPv6; 0 where it has none. */
     u16 port[2];
     u16 unused;
     u32 address[2][4];
-    u32 unused_2;
 };
 
 /* What became of what ended here, on one processor. */
@@ -197,6 +195,12 @@ INLINE int find(const struct settings *own, void *frame, void *end, u32 length,
     }
     if (udp->to != own->port[v6] || udp->to == 0)
         return 0;
+    /* A neighbour on this machine may leave the checksum to hardware that never comes: then the
+     * field holds the sum of the pseudo-header, and only the kernel knows what to do with it. */
+    u64 pseudo = (u64)sum_words(found->from.words, 4) + sum_words(own->address[v6], 4) +
+                 net16(PROTOCOL_UDP) + udp->length;
+    if (fold(pseudo) == udp->checksum)
+        return 0;
     if (found->packet_length + sizeof(*ethernet) != length || net16(udp->length) < sizeof(*udp))
         return 0;
     found->from.family_port = (v6 ? FAMILY_6 : FAMILY_4) << 16 | net16(udp->from);
@@ -226,7 +230,7 @@ INLINE struct hot_entry *sender_of(const struct settings *own, const struct addr
     return entry;
 }
 
-/* Whether XDP can send `length` bytes to `to`, and the next hop's address. */
+/* Whether a packet of `length` bytes can be sent to `to` from here, and the next hop's address. */
 INLINE int next_hop(const struct address *to, u32 length, u8 mac[6]) {
     struct prefix prefix = {
         .bits = 32 + 128,
@@ -249,8 +253,7 @@ INLINE int next_hop(const struct address *to, u32 length, u8 mac[6]) {
     return 1;
 }
 
-/* The verdict on a datagram; where it is SEND, `to` is its destination and, for XDP, `mac` the
- * next hop's. */
+/* The verdict on a datagram; where it is SEND, `to` is its destination and `mac` the next hop's. */
 INLINE enum action decide(const struct settings *own, const struct datagram *datagram, void *end,
                           struct address *to, u8 *mac) {
     u32 zero = 0;
@@ -288,9 +291,7 @@ INLINE enum action decide(const struct settings *own, const struct datagram *dat
          * the worker's. */
         if (to->family_port >> 16 != datagram->from.family_port >> 16)
             return PASS;
-        if (datagram->packet_length > own->mtu)
-            return PASS;
-        if (mac && !next_hop(to, datagram->packet_length, mac))
+        if (!next_hop(to, datagram->packet_length, mac))
             return PASS;
     }
     u32 now = (monotonic_ns() - own->start_ns) / 1000 * TICKS_PER_MICROSECOND;
@@ -355,48 +356,53 @@ INLINE u32 both_ports(u16 from, u16 to) {
     return word;
 }
 
-SECTION("xdp") int waylane_xdp(struct xdp_md *context) {
-    void *frame = (void *)(long)context->data;
-    void *end = (void *)(long)context->data_end;
-    u32 zero = 0;
-    const struct settings *own = map_lookup(&settings, &zero);
-    struct datagram datagram;
-    if (!own || !LOAD(own->on) || !find(own, frame, end, end - frame, &datagram))
-        return XDP_PASS;
-    int v6 = datagram.from.family_port >> 16 == FAMILY_6;
-    struct udp *udp = (struct udp *)datagram.payload - 1;
-    u32 from_sum = sum_words(datagram.from.words, 4);
-    u32 own_sum = sum_words(own->address[v6], v6 ? 4 : 1);
-    /* A neighbour on this machine may leave the checksum to hardware that never comes: then the
-     * field holds the sum of the pseudo-header, and only the kernel knows what to do with it. */
-    u64 pseudo = (u64)from_sum + own_sum + net16(PROTOCOL_UDP) + udp->length;
-    if (fold(pseudo) == udp->checksum)
-        return XDP_PASS;
-    struct address to;
-    u8 mac[6];
-    enum action action = decide(own, &datagram, end, &to, mac);
-    if (action != SEND)
-        return action == DROP ? XDP_DROP : XDP_PASS;
-
-    u16 port = net16((u16)to.family_port);
+/* Makes a datagram for the relay one of the relay's own, on its way to `to`. */
+INLINE void rewrite(const struct settings *own, void *frame, const struct datagram *datagram,
+                    const struct address *to, const u8 mac[6]) {
+    int v6 = datagram->from.family_port >> 16 == FAMILY_6;
+    struct udp *udp = (struct udp *)datagram->payload - 1;
+    u16 port = net16((u16)to->family_port);
     if (udp->checksum) {
-        u64 old = (u64)from_sum + both_ports(udp->from, udp->to);
-        u64 new = (u64)sum_words(to.words, 4) + both_ports(udp->to, port);
+        u64 old = (u64)sum_words(datagram->from.words, 4) + both_ports(udp->from, udp->to);
+        u64 new = (u64)sum_words(to->words, 4) + both_ports(udp->to, port);
         udp->checksum = replaced(udp->checksum, fold(old), fold(new));
     }
     udp->from = udp->to;
     udp->to = port;
     if (v6) {
         struct ipv6 *ip = frame + sizeof(struct ethernet);
-        write_ipv6(ip, ip->length, own->address[1], to.words);
+        write_ipv6(ip, ip->length, own->address[1], to->words);
     } else {
         struct ipv4 *ip = frame + sizeof(struct ethernet);
-        write_ipv4(ip, ip->length, own->address[0][0], to.words[0]);
+        write_ipv4(ip, ip->length, own->address[0][0], to->words[0]);
     }
     struct ethernet *ethernet = frame;
     copy(ethernet->to, mac, 6);
     copy(ethernet->from, own->mac, 6);
-    return XDP_TX;
+}
+
+/* What becomes of a frame of `length` bytes; where that is SEND, it is ready to leave. */
+INLINE enum action forward(const struct settings *own, void *frame, void *end, u32 length) {
+    struct datagram datagram;
+    struct address to;
+    u8 mac[6];
+    if (!find(own, frame, end, length, &datagram))
+        return PASS;
+    enum action action = decide(own, &datagram, end, &to, mac);
+    if (action == SEND)
+        rewrite(own, frame, &datagram, &to, mac);
+    return action;
+}
+
+SECTION("xdp") int waylane_xdp(struct xdp_md *context) {
+    void *frame = (void *)(long)context->data;
+    void *end = (void *)(long)context->data_end;
+    u32 zero = 0;
+    const struct settings *own = map_lookup(&settings, &zero);
+    if (!own || !LOAD(own->on))
+        return XDP_PASS;
+    enum action action = forward(own, frame, end, end - frame);
+    return action == SEND ? XDP_TX : action == DROP ? XDP_DROP : XDP_PASS;
 }
 
 SECTION("classifier") int waylane_tc(struct __sk_buff *skb) {
@@ -416,51 +422,10 @@ SECTION("classifier") int waylane_tc(struct __sk_buff *skb) {
         frame = (void *)(long)skb->data;
         end = (void *)(long)skb->data_end;
     }
-    struct datagram datagram;
-    if (!find(own, frame, end, skb->len, &datagram))
-        return TC_NEXT;
-    struct address to;
-    enum action action = decide(own, &datagram, end, &to, 0);
-    if (action != SEND)
-        return action == DROP ? TC_DROP : TC_NEXT;
-
-    int v6 = datagram.from.family_port >> 16 == FAMILY_6;
-    struct {
-        struct ipv6 ip;
-        u16 from, to;
-    } header6;
-    struct {
-        struct ipv4 ip;
-        u16 from, to;
-    } header4;
-    u16 port = net16((u16)to.family_port);
-    u16 old_port = net16((u16)datagram.from.family_port);
-    u16 length = net16((u16)datagram.packet_length);
-    void *header;
-    u32 header_length, checksum;
-    if (v6) {
-        write_ipv6(&header6.ip, net16((u16)(datagram.packet_length - sizeof(struct ipv6))),
-                   own->address[1], to.words);
-        header6.from = own->port[1];
-        header6.to = port;
-    } else {
-        write_ipv4(&header4.ip, length, own->address[0][0], to.words[0]);
-        header4.from = own->port[0];
-        header4.to = port;
-    }
-    header = v6 ? (void *)&header6 : (void *)&header4;
-    header_length = v6 ? sizeof(header6) : sizeof(header4);
-    checksum = sizeof(struct ethernet) + (v6 ? sizeof(struct ipv6) : sizeof(struct ipv4)) +
-               __builtin_offsetof(struct udp, checksum);
-    /* Of both sums the kernel keeps the one that it left to hardware, if it did. */
-    u64 addresses = (u64)sum_words(to.words, 4) + (u32)~sum_words(datagram.from.words, 4);
-    u64 ports = (u64)both_ports(own->port[v6], port) + (u32)~both_ports(old_port, own->port[v6]);
-    u64 flags = CHECKSUM_ZERO_MEANS_NONE;
-    if (skb_replace_checksum(skb, checksum, 0, fold(addresses), flags | CHECKSUM_OF_ADDRESSES) ||
-        skb_replace_checksum(skb, checksum, 0, fold(ports), flags) ||
-        skb_store(skb, sizeof(struct ethernet), header, header_length, 0))
-        return TC_DROP;
-    return redirect_to_neighbour(own->ifindex, 0, 0, 0);
+    enum action action = forward(own, frame, end, skb->len);
+    if (action == SEND)
+        return redirect(own->ifindex, 0);
+    return action == DROP ? TC_DROP : TC_NEXT;
 }
 
 /* Both, because the kernel lends some of its functions to programs under the GPL only. */

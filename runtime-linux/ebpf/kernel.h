@@ -77,18 +77,11 @@ _Static_assert(__builtin_offsetof(struct __sk_buff, gso_segs) == 164, "the kerne
 _Static_assert(__builtin_offsetof(struct __sk_buff, gso_size) == 176, "the kernel's layout");
 
 enum { SKB_FOR_THIS_HOST = 0 };
-enum { RECOMPUTE_CHECKSUM = 1 << 0 };
-enum { CHECKSUM_ZERO_MEANS_NONE = 1 << 5, CHECKSUM_OF_ADDRESSES = 1 << 4 };
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static u64 (*const monotonic_ns)(void) = (void *)5;
-static long (*const skb_store)(struct __sk_buff *, u32 offset, const void *, u32 length,
-                               u64 flags) = (void *)9;
-static long (*const skb_replace_checksum)(struct __sk_buff *, u32 offset, u64 from, u64 to,
-                                          u64 flags) = (void *)11;
+static long (*const redirect)(u32 ifindex, u64 flags) = (void *)23;
 static long (*const skb_pull)(struct __sk_buff *, u32 length) = (void *)39;
-static long (*const redirect_to_neighbour)(u32 ifindex, void *next_hop, int length,
-                                           u64 flags) = (void *)152;
 
 /* The network's headers, in network order. */
 struct ethernet {

@@ -19,6 +19,8 @@ use super::program::Place;
 pub(super) struct Interface {
     pub(super) name: String,
     pub(super) place: Place,
+    /// The longest IP packet it sends, in bytes.
+    pub(super) mtu: u32,
     /// One end of a pair, whose other end has to be ready for what XDP sends.
     pub(super) is_veth: bool,
 }
@@ -60,8 +62,8 @@ pub(super) fn find(seen: &Snapshot, wanted: &Wanted) -> Result<Interface, String
     if served == [None, None] {
         return Err(format!("{name} has none of the addresses that the relay listens on"));
     }
-    let place = Place { ifindex: link.header.index, mac, mtu: mtu(link), addresses: served };
-    Ok(Interface { name, place, is_veth: is_veth(link) })
+    let place = Place { ifindex: link.header.index, mac, addresses: served };
+    Ok(Interface { name, place, mtu: mtu(link), is_veth: is_veth(link) })
 }
 
 /// The interface that has an address listened on, or announced, or else the default route.

@@ -20,13 +20,11 @@ pub(super) struct Settings {
     /// What packets, bytes and bursts cost: the sender's, the destination's, all together's.
     pub(super) prices: [u32; 9],
     pub(super) ifindex: u32,
-    pub(super) mtu: u32,
     pub(super) mac: MacAddress,
     /// In network order, as all that is compared to a packet.
     pub(super) port: [u16; 2],
     pub(super) unused: u16,
     pub(super) address: [[u32; 4]; 2],
-    pub(super) unused_2: u32,
 }
 
 /// What ended on one processor.
@@ -118,7 +116,7 @@ unsafe impl Pod for Route {}
 unsafe impl Pod for Neighbour {}
 
 const _: () = {
-    assert!(size_of::<Settings>() == 128);
+    assert!(size_of::<Settings>() == 120);
     assert!(size_of::<Counts>() == 64);
     assert!(size_of::<Host>() == 20);
     assert!(size_of::<Route>() == 12);

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use super::interface::{self, Wanted};
 use super::netlink::{Changes, Netlink};
 use super::next_hops::{self, Plan};
-use super::program::{Hook, Place, Program};
+use super::program::{Place, Program};
 use crate::io::Wake;
 
 /// A thread that copies routes and neighbours into the programs' maps whenever they change.
@@ -24,16 +24,11 @@ impl Mirror {
     ///
     /// # Errors
     /// When the kernel gives no socket or no thread.
-    pub(super) fn start(
-        program: Arc<Mutex<Program>>,
-        hook: Hook,
-        wanted: Wanted,
-    ) -> io::Result<Self> {
+    pub(super) fn start(program: Arc<Mutex<Program>>, wanted: Wanted) -> io::Result<Self> {
         let wake = Wake::new()?;
         let changes = Changes::new()?;
         let mut follower = Follower {
             program,
-            hook,
             wanted,
             netlink: Netlink::new()?,
             place: Place::default(),
@@ -70,7 +65,6 @@ impl Drop for Mirror {
 
 struct Follower {
     program: Arc<Mutex<Program>>,
-    hook: Hook,
     wanted: Wanted,
     netlink: Netlink,
     place: Place,
@@ -100,12 +94,9 @@ impl Follower {
     fn copy(&mut self) -> Result<(), String> {
         let said = |error: io::Error| error.to_string();
         let seen = self.netlink.consistent_snapshot().map_err(said)?;
-        let place = interface::find(&seen, &self.wanted)?.place;
-        let plan = match self.hook {
-            // It leaves next hops to the kernel.
-            Hook::Tc => Plan::default(),
-            Hook::XdpNative | Hook::XdpGeneric => next_hops::plan(&seen, place.ifindex, place.mtu)?,
-        };
+        let found = interface::find(&seen, &self.wanted)?;
+        let place = found.place;
+        let plan = next_hops::plan(&seen, place.ifindex, found.mtu)?;
         for gateway in &plan.unsure {
             self.netlink.resolve(place.ifindex, *gateway).map_err(said)?;
         }

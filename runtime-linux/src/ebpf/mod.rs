@@ -44,23 +44,19 @@ pub(crate) fn attach(config: &Config, local: &[SocketAddr]) -> Result<Attached, 
     let seen = seen.map_err(|error| format!("the kernel does not show its network: {error}"))?;
     let found = interface::find(&seen, &wanted)?;
     let wanted = Wanted { name: Some(found.name.clone()), ..wanted };
-    let routes = next_hops::plan(&seen, found.place.ifindex, found.place.mtu).map(drop);
+    next_hops::plan(&seen, found.place.ifindex, found.mtu)?;
     let mut program = Program::load(config.limits()).map_err(|error| error.to_string())?;
     let hook = hooks(config.fast_path, &found).iter().find(|hook| {
-        let attached = match routes {
-            // tc leaves the next hop to the kernel, who knows.
-            Err(why) if **hook != Hook::Tc => Err(io::Error::other(why)),
-            Ok(()) | Err(_) => program.attach(**hook, &found.name),
-        };
+        let attached = program.attach(**hook, &found.name);
         if let Err(error) = &attached {
             tracing::warn!("{hook} is not to be had at {}: {error}", found.name);
         }
         attached.is_ok()
     });
-    let hook = *hook.ok_or_else(|| format!("nothing can be attached at {}", found.name))?;
+    let hook = hook.ok_or_else(|| format!("nothing can be attached at {}", found.name))?;
     let tables = program.tables();
     let program = Arc::new(Mutex::new(program));
-    let mirror = Mirror::start(Arc::clone(&program), hook, wanted);
+    let mirror = Mirror::start(Arc::clone(&program), wanted);
     let mirror = mirror.map_err(|error| error.to_string())?;
     let served: Vec<String> =
         found.place.addresses.iter().flatten().map(ToString::to_string).collect();

@@ -1,5 +1,6 @@
-//! Which next hop the kernel would choose for each address, worked out of its tables: an XDP
-//! program cannot ask for it unless the machine is a router (`bpf_fib_lookup` wants forwarding on).
+//! Which next hop the kernel would choose for each address, worked out of its tables: a program in
+//! the kernel cannot ask for it unless the machine is a router (`bpf_fib_lookup` wants forwarding
+//! on), or without leaving by an interface that the kernel would not choose (`bpf_redirect_neigh`).
 //!
 //! Only what is plain is told: one gateway, or a neighbour, by the interface that datagrams come in
 //! by. Everything else is left to the workers' sockets, for which the kernel decides.

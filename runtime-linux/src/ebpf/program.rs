@@ -54,8 +54,6 @@ pub struct Place {
     pub ifindex: u32,
     /// Its own hardware address.
     pub mac: MacAddress,
-    /// The longest IP packet it sends, in bytes.
-    pub mtu: u32,
     /// An IPv4 and an IPv6 address of the relay's, with port.
     pub addresses: [Option<SocketAddr>; 2],
 }
@@ -67,7 +65,7 @@ pub enum Outcome {
     Pass,
     /// It ends here.
     Drop,
-    /// It leaves by the interface, as these bytes. Of tc's, the next hop is not yet in them.
+    /// It leaves by the interface, as these bytes.
     Send(Vec<u8>),
 }
 
@@ -145,7 +143,7 @@ impl Program {
     /// When the kernel refuses to write the map.
     pub fn place(&mut self, place: &Place) -> io::Result<()> {
         let settings = &mut self.settings;
-        (settings.ifindex, settings.mtu, settings.mac) = (place.ifindex, place.mtu, place.mac);
+        (settings.ifindex, settings.mac) = (place.ifindex, place.mac);
         for (family, address) in place.addresses.iter().enumerate() {
             settings.address[family] = address.map_or([0; 4], |a| Host::of(a.ip()).words);
             settings.port[family] = address.map_or(0, |a| a.port().to_be());

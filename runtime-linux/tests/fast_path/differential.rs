@@ -151,7 +151,7 @@ impl World {
         let place = place();
         let Some((from, to, udp)) = plain(bytes).filter(|_| merged == 0) else { return pass };
         let checksum = u16::from_be_bytes([bytes[udp + 6], bytes[udp + 7]]);
-        let unfinished = self.hook != Hook::Tc && checksum == pseudo_sum(bytes, udp);
+        let unfinished = checksum == pseudo_sum(bytes, udp);
         if bytes[..6] != place.mac || !place.addresses.contains(&Some(to)) || unfinished {
             return pass;
         }
@@ -186,11 +186,7 @@ impl World {
                 };
                 let frame = Frame {
                     to_mac: mac,
-                    from_mac: if self.hook == Hook::Tc {
-                        bytes[6..12].try_into().unwrap()
-                    } else {
-                        place.mac
-                    },
+                    from_mac: place.mac,
                     from: to,
                     to: destination,
                     service: 0,
@@ -222,11 +218,8 @@ impl World {
     /// The next hop's address on the way to `to`, if the program may take it.
     fn way(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> Option<[u8; 6]> {
         let length = bytes.len() as u32 - 14;
-        if from.is_ipv4() != to.is_ipv4() || length > place().mtu {
+        if from.is_ipv4() != to.is_ipv4() {
             return None;
-        }
-        if self.hook == Hook::Tc {
-            return bytes[..6].try_into().ok();
         }
         let (_, hop) = self
             .plan
@@ -444,7 +437,6 @@ fn place() -> Place {
         ifindex: 1,
         // As the loopback interface's, at which the kernel tries tc programs.
         mac: [0; 6],
-        mtu: 1490,
         addresses: [
             Some("198.18.0.1:4433".parse().unwrap()),
             Some("[2001:2::1]:4434".parse().unwrap()),
@@ -456,7 +448,7 @@ fn place() -> Place {
 fn plan() -> Plan {
     let gateway = NextHop::Gateway { mac: [2, 0, 0, 0, 0, 1], mtu: 1480 };
     let small = NextHop::Gateway { mac: [2, 0, 0, 0, 0, 2], mtu: 700 };
-    let on_link = NextHop::OnLink { mtu: 1500 };
+    let on_link = NextHop::OnLink { mtu: 1490 };
     let prefix = |text: &str, length| Prefix { address: text.parse().unwrap(), length };
     Plan {
         routes: [
