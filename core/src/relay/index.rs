@@ -185,6 +185,31 @@ mod tests {
         either[usize::from(n % 2)].into()
     }
 
+    /// Worked out by another implementation; the C program meets them in a test of runtime-linux.
+    #[test]
+    fn places_are_the_vectors() {
+        let vectors = include_str!("../../../vectors/relay_index.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let buckets = vectors["buckets"].as_u64().unwrap();
+        let buckets: Vec<_> = (0..buckets).map(|_| IndexBucket::new()).collect();
+        let key = HashKey::from_bytes(core::array::from_fn(|i| i as u8));
+        assert_eq!(vectors["key"], "000102030405060708090a0b0c0d0e0f");
+        let index = AddressIndex { buckets: &buckets, key };
+        let addresses = vectors["addresses"].as_array().unwrap();
+        assert_eq!(addresses.len(), 16);
+        for vector in addresses {
+            let address: SocketAddr = vector["address"].as_str().unwrap().parse().unwrap();
+            let hash = std::format!("{:016x}", key.hash(address.into()));
+            assert_eq!(vector["hash"], hash.as_str());
+            let place = index.place(address.into());
+            assert_eq!(vector["fingerprint"], std::format!("{:08x}", place.fingerprint).as_str());
+            assert_eq!(
+                (&vector["first"], &vector["second"]),
+                (&place.first.into(), &place.second.into())
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn agrees_with_a_map(steps in prop::collection::vec((0u8..3, 0u16..200, 0u32..64), 0..600)) {

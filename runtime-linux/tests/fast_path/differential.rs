@@ -8,7 +8,7 @@ use core::time::Duration;
 use waylane_core::id::PublicKey;
 use waylane_core::noise::KeyPair;
 use waylane_core::relay::{
-    Control, Counters, DropReason, Forwarder, Forwarding, HotEntry, IndexBucket, Pending,
+    Control, Counters, DropReason, Forwarder, Forwarding, HashKey, HotEntry, IndexBucket, Pending,
     RelayConfig, RelayLimits, RelayMemory, Session, Tables, Verdict,
 };
 use waylane_core::time::Instant;
@@ -27,6 +27,59 @@ fn xdp_does_what_the_forwarder_does() {
 #[test]
 fn tc_does_what_the_forwarder_does() {
     everything_is_the_same(Hook::Tc);
+}
+
+/// The C program looks for an address in the two buckets of the vectors, and in no other.
+#[test]
+fn addresses_stand_where_the_vectors_say() {
+    let vectors = include_str!("../../../vectors/relay_index.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+    let mut world = World::new(Hook::XdpNative, 0);
+    let key = HashKey::from_bytes(core::array::from_fn(|i| i as u8));
+    world.program.begin(Forwarding { key, ..world.forwarding }, world.zero).unwrap();
+    let kernel = world.kernel.clone();
+    let (hot, index) = (kernel.tables().hot, kernel.tables().index);
+    assert_eq!(index.len() as u64, vectors["buckets"].as_u64().unwrap());
+    for vector in vectors["addresses"].as_array().unwrap() {
+        let address: SocketAddr = vector["address"].as_str().unwrap().parse().unwrap();
+        let bytes: Vec<u8> = (0..24)
+            .map(|at| u8::from_str_radix(&vector["bytes"].as_str().unwrap()[2 * at..][..2], 16))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let entry = view(&hot[7]);
+        for (word, bytes) in entry[2..6].iter().zip(bytes.as_chunks().0) {
+            word.store(u32::from_ne_bytes(*bytes), Ordering::Relaxed);
+        }
+        let family: u32 = if address.is_ipv4() { 4 } else { 6 };
+        entry[6].store(family << 16 | u32::from(address.port()), Ordering::Relaxed);
+        let fingerprint = u32::from_str_radix(vector["fingerprint"].as_str().unwrap(), 16).unwrap();
+        let mut payload = vec![0x80; 40];
+        payload[1..4].fill(0xff);
+        let place = place();
+        let frame = Frame {
+            to_mac: place.mac,
+            from_mac: place.mac,
+            from: address,
+            to: place.addresses[usize::from(address.is_ipv6())].unwrap(),
+            service: 0,
+            hops: 1,
+            payload,
+            checksum: Checksum::Right,
+        };
+        for (number, bucket) in index.iter().enumerate() {
+            for other in index {
+                view_bucket(other).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            }
+            let words = view_bucket(bucket);
+            words[2 * (number % 8)].store(fingerprint, Ordering::Relaxed);
+            words[2 * (number % 8) + 1].store(8, Ordering::Relaxed);
+            // Who is found is told that there is no such destination.
+            let is_there = [&vector["first"], &vector["second"]].contains(&&number.into());
+            let expected = if is_there { Outcome::Drop } else { Outcome::Pass };
+            let outcome = world.program.run(Hook::XdpNative, &frame.bytes(), 0).unwrap();
+            assert_eq!(outcome, expected, "{address} in {number}");
+        }
+    }
 }
 
 fn everything_is_the_same(hook: Hook) {

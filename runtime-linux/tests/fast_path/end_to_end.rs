@@ -3,9 +3,12 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use waylane_core::id::SessionId;
 use waylane_core::wire::hop::ControlMessage;
 use waylane_relay::{Config, FastPathChoice, RelayCounters};
@@ -52,6 +55,96 @@ fn the_kernel_gets_what_a_neighbour_left_to_hardware() {
 #[test]
 fn off_is_off() {
     everything_between_two_players(FastPathChoice::Off, 0, Traffic::Whole);
+}
+
+/// As containers refuse it; the workers then do it all.
+#[test]
+fn where_the_kernel_refuses_ebpf_the_workers_forward() {
+    let net = Net::new();
+    let (relay, log) = net.in_relay(|| {
+        let log = Log::default();
+        let shown = log.clone();
+        let writer = move || shown.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
+        apply_filter(&without_ebpf()).unwrap();
+        let relay = tracing::subscriber::with_default(subscriber, || start(FastPathChoice::Xdp, 0));
+        (relay, String::from_utf8(log.0.lock().unwrap().clone()).unwrap())
+    });
+    let told = "no fast path, the workers forward everything: ";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    assert!(log.contains("Operation not permitted"), "{log}");
+    net.in_world(|| {
+        let [mut near, mut far] = PLAYERS[0].map(|own| player(&relay, own));
+        let clients = [near.bound(1), far.bound(2)];
+        exchange(&near, &far, &datagrams(clients[1].session, 1, 0));
+    });
+    assert_eq!(relay.stop().counters().fast_path_percent(), 0);
+}
+
+/// Routes that go and come back, and a neighbour that becomes another.
+#[test]
+fn next_hops_are_the_kernels() {
+    let mut net = Net::new();
+    net.whole_checksums();
+    net.take_xdp();
+    let relay = net.in_relay(|| start(FastPathChoice::Xdp, 0));
+    net.in_world(|| {
+        let [mut near, mut far] = PLAYERS[0].map(|own| player(&relay, own));
+        let clients = [near.bound(1), far.bound(2)];
+        let to_far = data(clients[1].session);
+        exchange(&near, &far, std::slice::from_ref(&to_far));
+
+        let before = relay.handle.counters();
+        net.relay_ip("route del 198.18.0.0/15");
+        until(|| {
+            near.socket.send(&to_far).unwrap();
+            drops(&relay.handle.counters())["send_unreachable"] > 0
+        });
+        assert_eq!(before.workers.send_failed.unreachable, 0);
+
+        net.relay_ip(&format!("route add 198.18.0.0/15 via {}", PLAYERS[0][0]));
+        let fast = relay.handle.counters().fast_path.forwarded;
+        until(|| {
+            near.socket.send(&to_far).unwrap();
+            relay.handle.counters().fast_path.forwarded > fast
+        });
+
+        // The gateway is given another hardware address, and so is what it is known by.
+        net.world_ip(&format!("link set {} address {OTHER_MAC}", net.world()));
+        net.relay_ip(&format!(
+            "neigh replace {} lladdr {OTHER_MAC} dev {} nud permanent",
+            PLAYERS[0][0],
+            net.interface()
+        ));
+        while far.socket.set_nonblocking(true).is_ok() && far.receive().is_some() {}
+        let fast = relay.handle.counters().fast_path.forwarded;
+        until(|| {
+            near.socket.send(&to_far).unwrap();
+            far.receive().is_some() && relay.handle.counters().fast_path.forwarded > fast
+        });
+    });
+    relay.stop();
+}
+
+/// The rules that the relay reads again are the kernel's too.
+#[test]
+fn budgets_change_in_the_kernel() {
+    let mut net = Net::new();
+    net.whole_checksums();
+    net.take_xdp();
+    let relay = net.in_relay(|| start(FastPathChoice::Xdp, 0));
+    net.in_world(|| {
+        let [mut near, mut far] = PLAYERS[0].map(|own| player(&relay, own));
+        let clients = [near.bound(1), far.bound(2)];
+        let mut config = config(FastPathChoice::Xdp, 0);
+        (config.packets_per_second, config.burst_ms) = (1, 1000);
+        relay.handle.reload(&config).unwrap();
+        until(|| {
+            near.socket.send(&data(clients[1].session)).unwrap();
+            relay.handle.counters().fast_path.over_budget > 0
+        });
+    });
+    assert_eq!(relay.stop().counters().workers.forward.forwarded, 0);
 }
 
 /// How the players' packets look.
@@ -142,13 +235,17 @@ fn everything_between_two_players(choice: FastPathChoice, family: usize, traffic
 pub(crate) fn start(choice: FastPathChoice, family: usize) -> Running {
     // What it chose stands in a failed test's output.
     drop(tracing_subscriber::fmt().with_test_writer().try_init());
+    Running::start(&config(choice, family), back_end).unwrap()
+}
+
+fn config(choice: FastPathChoice, family: usize) -> Config {
     let mut config = Config::dev();
     config.mode = waylane_relay::Mode::Open;
     config.listen = vec![SocketAddr::new(RELAY[family].parse().unwrap(), 0)];
     config.key_file = Some(std::env::temp_dir().join(format!("waylane-{}", std::process::id())));
     config.fast_path = choice;
     config.sessions = 1000;
-    Running::start(&config, back_end).unwrap()
+    config
 }
 
 /// A player's socket at `own`.
@@ -202,6 +299,40 @@ fn settled(relay: &Running, forwarded: u64) -> RelayCounters {
         thread::yield_now();
     }
 }
+
+/// Does it until it is so; what the kernel is told takes some milliseconds to be copied.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < give_up, "it does not come to be so");
+        thread::yield_now();
+    }
+}
+
+/// Refuses eBPF as containers do.
+fn without_ebpf() -> BpfProgram {
+    let rules = BTreeMap::from([(libc::SYS_bpf, vec![])]);
+    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap().try_into().unwrap()
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const OTHER_MAC: &str = "02:00:00:00:00:77";
 
 fn drops(counters: &RelayCounters) -> BTreeMap<&'static str, u64> {
     counters.drops().collect()

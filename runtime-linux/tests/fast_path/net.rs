@@ -80,6 +80,16 @@ impl Net {
         self.passing = Some(program);
     }
 
+    /// Runs `ip` in the relay's namespace.
+    pub(crate) fn relay_ip(&self, line: &str) {
+        run(&format!("ip -n {} {line}", self.relay));
+    }
+
+    /// The name of the relay's interface, and of its namespace.
+    pub(crate) fn interface(&self) -> &str {
+        &self.relay
+    }
+
     /// Runs `ip` in the players' namespace.
     pub(crate) fn world_ip(&self, line: &str) {
         run(&format!("ip -n {} {line}", self.world));
