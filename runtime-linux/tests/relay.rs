@@ -16,6 +16,8 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, apply_filter,
 };
+#[cfg(not(feature = "ebpf"))]
+use waylane_relay::FastPathChoice;
 use waylane_relay::{Config, IoChoice};
 use waylane_runtime_linux::back_end;
 
@@ -63,6 +65,22 @@ fn what_a_container_refuses_is_said_once_and_done_without() {
         ("tables in ordinary pages", 2),
     ] {
         assert_eq!(log.matches(words).count(), times, "{words:?} in:\n{log}");
+    }
+}
+
+#[cfg(not(feature = "ebpf"))]
+#[test]
+fn a_fast_path_that_is_not_built_in_is_an_error_only_where_it_is_asked_for() {
+    for choice in [FastPathChoice::Xdp, FastPathChoice::Tc] {
+        let mut config = dev("127.0.0.1:0", IoChoice::Std);
+        config.fast_path = choice;
+        let Err(error) = waylane_relay::Relay::over(&config, back_end) else { panic!("it starts") };
+        assert!(error.to_string().contains("--features ebpf"), "{error}");
+    }
+    for choice in [FastPathChoice::Auto, FastPathChoice::Off] {
+        let mut config = dev("127.0.0.1:0", IoChoice::Std);
+        config.fast_path = choice;
+        waylane_relay::Relay::over(&config, back_end).unwrap();
     }
 }
 

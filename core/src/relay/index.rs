@@ -189,24 +189,24 @@ mod tests {
     #[test]
     fn places_are_the_vectors() {
         let vectors = include_str!("../../../vectors/relay_index.json");
-        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
-        let buckets = vectors["buckets"].as_u64().unwrap();
+        // One field a line; a reader of JSON is not at hand here.
+        let field = |object: &str, name: &str| -> std::string::String {
+            let (_, rest) = object.split_once(&std::format!("\"{name}\": ")).unwrap();
+            rest.lines().next().unwrap().trim_matches(['"', ',']).into()
+        };
+        let buckets: usize = field(vectors, "buckets").parse().unwrap();
         let buckets: Vec<_> = (0..buckets).map(|_| IndexBucket::new()).collect();
         let key = HashKey::from_bytes(core::array::from_fn(|i| i as u8));
-        assert_eq!(vectors["key"], "000102030405060708090a0b0c0d0e0f");
+        assert_eq!(field(vectors, "key"), "000102030405060708090a0b0c0d0e0f");
         let index = AddressIndex { buckets: &buckets, key };
-        let addresses = vectors["addresses"].as_array().unwrap();
-        assert_eq!(addresses.len(), 16);
-        for vector in addresses {
-            let address: SocketAddr = vector["address"].as_str().unwrap().parse().unwrap();
-            let hash = std::format!("{:016x}", key.hash(address.into()));
-            assert_eq!(vector["hash"], hash.as_str());
+        assert_eq!(vectors.split('{').skip(2).count(), 16);
+        for vector in vectors.split('{').skip(2) {
+            let address: SocketAddr = field(vector, "address").parse().unwrap();
+            assert_eq!(field(vector, "hash"), std::format!("{:016x}", key.hash(address.into())));
             let place = index.place(address.into());
-            assert_eq!(vector["fingerprint"], std::format!("{:08x}", place.fingerprint).as_str());
-            assert_eq!(
-                (&vector["first"], &vector["second"]),
-                (&place.first.into(), &place.second.into())
-            );
+            assert_eq!(field(vector, "fingerprint"), std::format!("{:08x}", place.fingerprint));
+            assert_eq!(field(vector, "first"), std::format!("{}", place.first));
+            assert_eq!(field(vector, "second"), std::format!("{}", place.second));
         }
     }
 

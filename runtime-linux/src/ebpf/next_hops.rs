@@ -298,3 +298,173 @@ const TABLE_LOCAL: u32 = 255;
 /// As many as the kernel's maps hold (`ebpf/forward.c`).
 const ROUTES_MAX: usize = 1024;
 const NEIGHBOURS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::route::{RouteHeader, RouteNextHop};
+
+    use super::*;
+
+    const LINK: u32 = 3;
+    const MTU: u32 = 1500;
+    const MAC: MacAddress = [2, 0, 0, 0, 0, 1];
+
+    #[test]
+    fn a_gateway_a_link_and_what_is_local() {
+        let seen = Snapshot {
+            routes: vec![
+                route(254, "0.0.0.0", 0, Some("192.0.2.1"), LINK),
+                route(254, "192.0.2.0", 24, None, LINK),
+                route(254, "198.51.100.0", 24, None, LINK + 1),
+                of_type(route(255, "192.0.2.7", 32, None, LINK), RouteType::Local),
+                route(254, "::", 0, Some("fe80::1"), LINK),
+                route(52, "203.0.113.0", 24, None, LINK),
+            ],
+            neighbours: vec![
+                heard("192.0.2.1", NeighbourState::Reachable),
+                heard("192.0.2.9", NeighbourState::Stale),
+                heard("192.0.2.10", NeighbourState::Failed),
+            ],
+            ..Snapshot::default()
+        };
+        let plan = plan(&seen, LINK, MTU).unwrap();
+        assert_eq!(
+            plan.routes,
+            [
+                (prefix("0.0.0.0", 0), NextHop::Gateway { mac: MAC, mtu: MTU }),
+                (prefix("192.0.2.0", 24), NextHop::OnLink { mtu: MTU }),
+                (prefix("192.0.2.7", 32), NextHop::ByWorker),
+                (prefix("198.51.100.0", 24), NextHop::ByWorker),
+                (prefix("::", 0), NextHop::ByWorker),
+            ]
+            .into()
+        );
+        let known: Vec<_> = plan.neighbours.keys().map(ToString::to_string).collect();
+        assert_eq!(known, ["192.0.2.1", "192.0.2.9"]);
+        assert_eq!(plan.unsure, [IpAddr::V6("fe80::1".parse().unwrap())]);
+    }
+
+    #[test]
+    fn of_several_routes_the_preferred_counts_and_a_tie_is_the_kernels() {
+        let with = |priorities: [u32; 2]| {
+            let gateways = ["192.0.2.1", "192.0.2.2"].into_iter().zip(priorities);
+            let routes = gateways.map(|(gateway, priority)| {
+                let mut route = route(254, "0.0.0.0", 0, Some(gateway), LINK);
+                route.attributes.push(RouteAttribute::Priority(priority));
+                route
+            });
+            let neighbours = vec![heard("192.0.2.1", NeighbourState::Permanent)];
+            let seen = Snapshot { routes: routes.collect(), neighbours, ..Snapshot::default() };
+            plan(&seen, LINK, MTU).unwrap().routes[&prefix("0.0.0.0", 0)]
+        };
+        assert_eq!(with([5, 9]), NextHop::Gateway { mac: MAC, mtu: MTU });
+        assert_eq!(with([9, 5]), NextHop::ByWorker, "nobody knows the other gateway");
+        assert_eq!(with([5, 5]), NextHop::ByWorker);
+    }
+
+    #[test]
+    fn odd_routes_are_the_workers() {
+        let plain = || route(254, "192.0.2.0", 24, None, LINK);
+        let hop = |route: RouteMessage| {
+            let seen = Snapshot { routes: vec![route], ..Snapshot::default() };
+            plan(&seen, LINK, MTU).unwrap().routes[&prefix("192.0.2.0", 24)]
+        };
+        assert_eq!(hop(plain()), NextHop::OnLink { mtu: MTU });
+        let mut narrow = plain();
+        narrow.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(600)]));
+        assert_eq!(hop(narrow), NextHop::OnLink { mtu: 600 });
+        let mut several = plain();
+        several.attributes.push(RouteAttribute::MultiPath(vec![RouteNextHop::default()]));
+        let mut down = plain();
+        down.header.flags = RouteFlags::Linkdown;
+        let mut by_service = plain();
+        by_service.header.tos = 8;
+        for odd in [several, down, by_service, of_type(plain(), RouteType::BlackHole)] {
+            assert_eq!(hop(odd.clone()), NextHop::ByWorker, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_local_goes_before_what_is_inside_it() {
+        let seen = Snapshot {
+            routes: vec![
+                of_type(route(255, "198.18.0.0", 16, None, 1), RouteType::Local),
+                route(254, "198.18.7.0", 24, None, LINK),
+                route(254, "198.19.0.0", 16, None, LINK),
+            ],
+            ..Snapshot::default()
+        };
+        let plan = plan(&seen, LINK, MTU).unwrap();
+        assert_eq!(plan.routes.get(&prefix("198.18.7.0", 24)), None);
+        assert_eq!(plan.routes[&prefix("198.19.0.0", 16)], NextHop::OnLink { mtu: MTU });
+    }
+
+    #[test]
+    fn rules_of_ones_own_and_too_many_routes_are_refused() {
+        let rule = |priority, table, more: Option<RuleAttribute>| {
+            let mut rule = RuleMessage::default();
+            rule.header.family = AddressFamily::Inet;
+            (rule.header.table, rule.header.action) = (table, RuleAction::ToTable);
+            rule.attributes.push(RuleAttribute::Priority(priority));
+            rule.attributes.extend(more);
+            rule
+        };
+        let with = |rules| plan(&Snapshot { rules, ..Snapshot::default() }, LINK, MTU).is_ok();
+        assert!(with(vec![rule(0, 255, None), rule(32_766, 254, None), rule(32_767, 253, None)]));
+        assert!(!with(vec![rule(0, 255, None), rule(100, 52, None)]));
+        assert!(!with(vec![rule(32_766, 254, Some(RuleAttribute::FwMark(7)))]));
+        let route = |n: u16| route(254, &format!("10.{}.{}.0", n >> 8, n & 0xff), 24, None, LINK);
+        let seen = Snapshot { routes: (0..1025).map(route).collect(), ..Snapshot::default() };
+        assert!(plan(&seen, LINK, MTU).is_err());
+    }
+
+    fn route(
+        table: u8,
+        destination: &str,
+        length: u8,
+        gateway: Option<&str>,
+        link: u32,
+    ) -> RouteMessage {
+        let destination: IpAddr = destination.parse().unwrap();
+        let mut route = RouteMessage::default();
+        route.header = RouteHeader {
+            address_family: match destination {
+                IpAddr::V4(_) => AddressFamily::Inet,
+                IpAddr::V6(_) => AddressFamily::Inet6,
+            },
+            destination_prefix_length: length,
+            table,
+            kind: RouteType::Unicast,
+            ..RouteHeader::default()
+        };
+        if length > 0 {
+            route.attributes.push(RouteAttribute::Destination(destination.into()));
+        }
+        if let Some(gateway) = gateway {
+            let gateway: IpAddr = gateway.parse().unwrap();
+            route.attributes.push(RouteAttribute::Gateway(gateway.into()));
+        }
+        route.attributes.push(RouteAttribute::Oif(link));
+        route
+    }
+
+    fn of_type(mut route: RouteMessage, kind: RouteType) -> RouteMessage {
+        route.header.kind = kind;
+        route
+    }
+
+    fn heard(address: &str, state: NeighbourState) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        (message.header.ifindex, message.header.state) = (LINK, state);
+        let address = NeighbourAddress::Inet(address.parse().unwrap());
+        message.attributes = vec![
+            NeighbourAttribute::Destination(address),
+            NeighbourAttribute::LinkLayerAddress(MAC.to_vec()),
+        ];
+        message
+    }
+
+    fn prefix(address: &str, length: u8) -> Prefix {
+        Prefix { address: address.parse().unwrap(), length }
+    }
+}
