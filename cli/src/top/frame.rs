@@ -104,7 +104,7 @@ fn spread(now: &Scrape, before: &Scrape) -> [String; 2] {
         short(grown("sum") / grown("count"), "")
     };
     [
-        format!("in the relay    half within {}, 99 of 100 within {}", within(0.5), within(0.99)),
+        format!("in the relay    p50 {}, p99 {}", within(0.5), within(0.99)),
         format!(
             "datagrams       {} received at once, {} sent as one",
             mean("waylane_batch_packets"),
@@ -219,7 +219,7 @@ mod tests {
             "in                1.30 k    1.00 Mbit/s  █",
             "sent on           1.00 k     800 kbit/s  █",
             "dropped              300",
-            "half within 1.50 µs, 99 of 100 within 1.99 µs",
+            "p50 1.50 µs, p99 1.99 µs",
             "13 received at once, - sent as one",
             "over budget           250      24 750",
             "keep alive              3         297",
