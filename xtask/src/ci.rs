@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::{
     Failure, bare, benches, demo, ebpf, fuzz, loom, metadata, paths, sanitizer, scenarios, targets,
-    tidy,
+    tidy, watching,
 };
 
 /// Runs every step whose name holds one of `words` (without words all of [`STEPS`]), the later ones
@@ -64,7 +64,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 28] = [
+static STEPS: [Step; 30] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -81,6 +81,8 @@ static STEPS: [Step; 28] = [
     Step { name: "benches", run: benches::check },
     Step { name: "relay bench, as root", run: benches::relay },
     Step { name: "fast path, as root", run: ebpf::check },
+    Step { name: "watching: install", run: watching::install },
+    Step { name: "watching: page, terminal, Prometheus", run: watching::check },
     Step { name: "fuzz", run: fuzz::check },
     Step { name: "loom", run: loom::check },
     Step { name: "back ends, sanitized", run: sanitizer::check },

@@ -20,6 +20,7 @@ mod sanitizer;
 mod scenarios;
 mod targets;
 mod tidy;
+mod watching;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
