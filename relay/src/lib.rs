@@ -24,6 +24,7 @@ mod group;
 mod handover;
 mod histogram;
 pub mod io;
+mod journal;
 pub mod key_file;
 mod owner;
 mod queue;

@@ -12,7 +12,9 @@ use waylane_core::relay::{
 };
 use waylane_core::time::Instant;
 
+use crate::counters::RelayCounters;
 use crate::io::{Outlet, Waker};
+use crate::journal::Journal;
 use crate::queue::{FromWorkers, ToOwner, queue};
 use crate::rules::Rules;
 use crate::tables::{OwnerMemory, SharedTables};
@@ -25,6 +27,7 @@ pub struct Owner<C: Crypto> {
     letters: FromWorkers,
     to_owner: ToOwner,
     rules: Arc<Rules>,
+    journal: Journal,
     counters: OwnerCounters,
 }
 
@@ -66,9 +69,10 @@ impl<C: Crypto> Owner<C> {
         let memory = OwnerMemory::new(config.limits, tables.clone());
         let control = Control::new(now, config, secret, crypto, memory)?;
         let (to_owner, letters) = queue();
+        let journal = Journal::new(now, config.limits.sessions);
         let rules = Arc::new(Rules::new(control.forwarding()));
         let counters = OwnerCounters::default();
-        Ok(Self { control, tables, outlet, letters, to_owner, rules, counters })
+        Ok(Self { control, tables, outlet, letters, to_owner, rules, journal, counters })
     }
 
     /// Answers what the workers have handed over, waiting at most `wait` for the first, and does
@@ -83,11 +87,13 @@ impl<C: Crypto> Owner<C> {
             if let Some(reply) = self.control.handle(now, from, datagram.bytes_mut(), &mut out) {
                 self.send(reply, &out);
             }
+            self.write(now);
             count += 1;
             let more = count < LETTERS_AT_ONCE;
             letter = if more { self.letters.next(Duration::ZERO) } else { None };
         }
         self.control.handle_timeout(now);
+        self.write(now);
         while let Some(reply) = self.control.poll_transmit(now, &mut out) {
             self.send(reply, &out);
         }
@@ -109,6 +115,7 @@ impl<C: Crypto> Owner<C> {
     pub(crate) fn close(&mut self, now: Instant) {
         let mut out = [0; REPLY_MAX];
         while self.control.close_some() {
+            self.write(now);
             while let Some(reply) = self.control.poll_transmit(now, &mut out) {
                 self.send(reply, &out);
             }
@@ -186,6 +193,23 @@ impl<C: Crypto> Owner<C> {
     #[must_use]
     pub fn counters(&self) -> OwnerCounters {
         OwnerCounters { control: self.control.counters(), ..self.counters }
+    }
+
+    /// Whether the log names addresses by themselves.
+    pub(crate) fn log_addresses(&mut self, log_addresses: bool) {
+        self.journal.log_addresses(log_addresses);
+    }
+
+    /// Tells the log what was dropped, once a minute.
+    pub(crate) fn summarize(&mut self, now: Instant, counters: impl FnOnce() -> RelayCounters) {
+        self.journal.summarize(now, counters);
+    }
+
+    /// Tells the log which sessions have ended.
+    fn write(&mut self, now: Instant) {
+        while let Some(event) = self.control.poll_event() {
+            self.journal.note(now, event);
+        }
     }
 
     fn send(&mut self, reply: Reply, out: &[u8; REPLY_MAX]) {

@@ -116,6 +116,7 @@ impl Relay {
         let (secret, outlet) = (key.secret().clone(), Box::new(outlet));
         let mut owner = Owner::new(clock.now(), &core, secret, crypto, tables, outlet)
             .map_err(|error| StartError::Config(ConfigError::from(error)))?;
+        owner.log_addresses(config.log_addresses);
         if let Some(predecessor) = &mut predecessor {
             let sessions = predecessor.take_sessions(clock.now(), &mut owner);
             say_taken(sessions.map_err(StartError::Handover)?);
@@ -490,6 +491,7 @@ impl<'r> Team<'r> {
             let wait = owner.deadline().min(end).since(now).min(idle);
             owner.turn(wait, || self.clock.now());
             self.shared.publish(owner.counters());
+            owner.summarize(now, || self.shared.counters());
             self.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
         None

@@ -7,6 +7,7 @@ use super::address::Address;
 use super::circle::CircleKey;
 use super::config::{RelayConfig, RelayConfigError};
 use super::counters::{ControlCounters, ControlDrops};
+use super::events::SessionEvent;
 use super::forward::{Forwarder, Forwarding, Prices};
 use super::hash::HashKey;
 use super::index::AddressIndex;
@@ -119,6 +120,12 @@ impl<C: Crypto, M: Memory> Control<C, M> {
     #[must_use]
     pub fn forwarding(&self) -> Forwarding {
         Forwarding { key: self.index_key, prices: Prices::of(&self.config) }
+    }
+
+    /// The next session that began or ended since this was asked before, oldest first. Only the
+    /// latest few hundred are kept.
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.lists.events.next()
     }
 
     /// What happened so far.

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::budget::ticks;
 use super::circle::{Circle, CircleKey};
+use super::events::{Events, SessionChange};
 use super::index::AddressIndex;
 use super::list::List;
 use super::memory::{Parts, Tables};
@@ -29,6 +30,7 @@ pub(crate) struct Lists {
     waiting: List,
     /// Replaced keys and addresses, to be told.
     farewells: List,
+    pub(crate) events: Events,
 }
 
 impl Lists {
@@ -38,7 +40,7 @@ impl Lists {
         for index in 0..parts.pending.len() as u32 {
             free.push_back(parts.pending, index);
         }
-        Self { slots, free, waiting: List::EMPTY, farewells: List::EMPTY }
+        Self { slots, free, waiting: List::EMPTY, farewells: List::EMPTY, events: Events::new() }
     }
 
     pub(crate) fn has_farewells(&self) -> bool {
@@ -230,6 +232,8 @@ impl Registry<'_> {
                     hot.publish(ticks(now), tag, address);
                 }
                 self.free_pending(index);
+                let session = SessionId::new(slot, tag);
+                self.lists.events.note(session, address, SessionChange::Begun);
                 Proven::New
             }
         };
@@ -307,7 +311,9 @@ impl Registry<'_> {
 
     /// Ends the live session in `slot`: out of the tables at once, told later.
     pub(crate) fn end(&mut self, slot: u32, farewell: Option<State>) {
-        let Some((_, address)) = self.live(slot) else { return };
+        let Some((tag, address)) = self.live(slot) else { return };
+        let session = SessionId::new(slot, tag);
+        self.lists.events.note(session, address, SessionChange::ended(farewell));
         self.drop_pending_of(slot);
         if let Some(hot) = self.tables.hot.get(slot as usize) {
             hot.retire();
