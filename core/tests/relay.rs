@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use relay_support::{Client, Hop as _, Outcome, Provider, World, address, data, small};
 use waylane_core::crypto::Crypto;
 use waylane_core::id::{PublicKey, SessionId};
-use waylane_core::relay::{AnswerRates, Rate, RelayConfig, RelayLimits};
+use waylane_core::relay::{AnswerRates, Rate, RelayConfig, RelayLimits, SessionChange};
 use waylane_core::wire::hop::{
     ControlMessage, NotBound, Probe, Refused, RefusedReason, Resumed, TICKET_LEN,
 };
@@ -48,6 +48,16 @@ fn forwards_only_between_live_sessions() {
     assert_eq!(world.send(b.address, &unbind), Outcome::Nothing);
     assert_eq!(world.send_data(a.address, b.session), Outcome::Nothing);
     assert_eq!(world.live(), 1);
+
+    // Whoever keeps a log is told of all three, in order, and once.
+    let events = core::iter::from_fn(|| world.control.poll_event());
+    let events: Vec<_> = events.map(|event| (event.session, event.address, event.change)).collect();
+    let expected = [
+        (a.session, a.address, SessionChange::Begun),
+        (b.session, b.address, SessionChange::Begun),
+        (b.session, b.address, SessionChange::Left),
+    ];
+    assert_eq!(events, expected);
 }
 
 #[test]
