@@ -79,12 +79,17 @@ pub fn metrics(relay: &RelayHandle, uptime: Duration) -> String {
         ],
     );
     text.counters(
+        family("waylane_refusals", "Those who were refused, by what they were told."),
+        "reason",
+        control.refusals.iter(),
+    );
+    text.counters(
         family("waylane_sessions_ended", "Sessions that ended, by how."),
         "reason",
         [
             ("left", control.unbinds),
             ("silent", control.sessions_expired),
-            ("token_expired", control.sessions_token_ended),
+            ("token", control.sessions_token_ended),
         ],
     );
     text.gauge(family("waylane_sessions", "Sessions live now."), control.sessions_live);
