@@ -12,5 +12,6 @@ mod modes;
 mod operating;
 mod relay;
 mod running;
+mod sim;
 mod tokens;
 mod top;
