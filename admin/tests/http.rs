@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use waylane::{NetworkManager, RelayEntry};
 use waylane_admin::{Admin, FetchError, Scrape, fetch};
 use waylane_relay::{Config, Relay};
 
@@ -31,9 +32,11 @@ fn ready_follows_what_the_relay_is_at() {
         other => panic!("{why}: {other:?}"),
     };
     not("starting");
-    let handle = relay.handle();
+    let (handle, entry) = (relay.handle(), relay.entry().clone());
     let thread = std::thread::spawn(move || relay.run().unwrap());
     while ready().is_err() {}
+    // An empty relay would not drain but stop.
+    let _player = connected(entry);
     handle.drain(Duration::from_secs(60));
     not("draining");
     handle.stop();
@@ -108,6 +111,20 @@ fn admin() -> (Relay, Admin) {
     let relay = Relay::bind(&config).unwrap();
     let admin = Admin::serve("127.0.0.1:0".parse().unwrap(), relay.handle()).unwrap();
     (relay, admin)
+}
+
+/// A player with a session at the relay.
+fn connected(entry: RelayEntry) -> NetworkManager {
+    let config = waylane::Config { directory: vec![entry], ..waylane::Config::default() };
+    let mut player = NetworkManager::new(config).unwrap();
+    let mut is_connected = false;
+    while !is_connected {
+        player.run_callbacks(|_, event| {
+            is_connected |= matches!(event, waylane::Event::RelayConnected { .. });
+        });
+        player.wait(Duration::from_millis(10));
+    }
+    player
 }
 
 fn raw(address: SocketAddr, request: &[u8]) -> String {
