@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use relay_support::{Client, Outcome, World, small};
-use waylane_core::relay::{Budget, HandshakeRates, Rate, RelayConfig, RelayLimits};
+use waylane_core::relay::{AnswerRates, Budget, HandshakeRates, Rate, RelayConfig, RelayLimits};
 use waylane_core::wire::hop::Hello;
 
 #[test]
@@ -189,26 +189,47 @@ fn a_flood_of_hellos_takes_no_place_and_nothing_from_who_is_there() {
 }
 
 #[test]
-fn all_come_back_after_a_restart_without_diffie_hellman_and_others_lose_nothing() {
-    let limits = RelayLimits { sessions: 1024, pending: 256 };
-    let mut world = World::new(RelayConfig { limits, ..small() });
+fn ten_thousand_come_back_after_a_restart_without_diffie_hellman_and_others_lose_nothing() {
+    let limits = RelayLimits { sessions: 16_384, pending: 1024 };
+    let config = RelayConfig { limits, ..small() };
+    let mut world = World::new(config);
     world.now += Duration::from_secs(31);
-    let mut everybody: Vec<_> = (0..=250).map(|n| Client::bound(n, &mut world)).collect();
+    let mut everybody: Vec<_> = (0..10_002).map(|n| joined(n, &mut world)).collect();
     let sessions: Vec<_> = everybody.iter().map(|client| client.session).collect();
     world.restart();
+    // Whatever costs public-key work is refused.
+    let none = Rate { per_second: 0, burst: 0 };
+    let binds = AnswerRates { total: none, per_prefix: none };
+    world.control.reload(&RelayConfig { binds, ..config }).unwrap();
     let (first, others) = everybody.split_at_mut(2);
     first.iter_mut().for_each(|client| assert!(client.recover(&mut world, sessions[1]) <= 3));
-    let mut forwarded = 0u64;
+    let before = world.now;
+    let mut forwarded = 0;
     for (n, client) in others.iter_mut().enumerate() {
         assert!(client.recover(&mut world, sessions[0]) <= 3);
         assert_eq!(client.session, sessions[n + 2]);
-        world.now += Duration::from_millis(20);
-        let outcome = world.send_data(first[0].address, sessions[1]);
-        forwarded += u64::from(outcome == Outcome::Forwarded(first[1].address));
+        world.now += Duration::from_micros(500);
+        for (from, to) in [(0, 1), (1, 0)] {
+            let outcome = world.send_data(first[from].address, sessions[to]);
+            forwarded += u64::from(outcome == Outcome::Forwarded(first[to].address));
+        }
     }
-    assert_eq!(forwarded, 249, "who was back first lost nothing by those who came later");
+    assert_eq!(world.now.since(before), Duration::from_secs(5));
+    assert_eq!(forwarded, 20_000, "who was back first lost nothing by those who came later");
     let counters = world.control.counters();
-    assert_eq!((counters.binds, counters.resumes, counters.refused), (0, 251, 0));
+    assert_eq!((counters.binds, counters.resumes, counters.refused), (0, 10_002, 0));
+    assert_eq!((counters.sessions_live, counters.dropped.rate_limited), (10_002, 0));
+}
+
+/// One of many, of a neighbourhood with 200 others; binds may be 1,000 a second.
+fn joined(n: u32, world: &mut World) -> Client {
+    let [_, _, high, low] = (n / 200).to_be_bytes();
+    let address = SocketAddr::from(([198, 18 + high, low, (n % 200) as u8], 4000));
+    let mut client = Client::at(address, n.into());
+    client.bind(world, false);
+    client.prove(world);
+    world.now += Duration::from_millis(1);
+    client
 }
 
 /// Sends each flow's datagram so many times a second for [`SECONDS`], evenly, in turns of 1/10,000

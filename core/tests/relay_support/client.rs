@@ -50,10 +50,15 @@ pub(crate) struct Keys {
 
 impl Client {
     pub(crate) fn new(n: u8) -> Self {
-        let mut crypto = Provider::with_random(Seeded::new(1000 + u64::from(n)));
+        Self::at(address(n), n.into())
+    }
+
+    /// The `n`th of as many as are wanted.
+    pub(crate) fn at(address: SocketAddr, n: u64) -> Self {
+        let mut crypto = Provider::with_random(Seeded::new(1000 + n));
         Self {
             key: KeyPair::generate(&mut crypto),
-            address: address(n),
+            address,
             session: SessionId::NONE,
             seen_as: None,
             suite: if n.is_multiple_of(2) { Suite::AesGcm } else { Suite::ChaChaPoly },
