@@ -340,6 +340,54 @@ fn a_subjects_bytes_are_counted_too() {
 }
 
 #[test]
+fn what_a_token_said_holds_in_the_next_relay() {
+    let mut world = World::new(RelayConfig { sessions_per_source: 2, ..config(rules(&[1])) });
+    world.now += Duration::from_secs(31);
+    let mut players: Vec<Client> = (1..=4).map(Client::new).collect();
+    let ends = START + 31 + 100;
+    for (n, player) in players.iter_mut().enumerate() {
+        // Two of one subject with a low rate, two of others with high ones at one source.
+        player.token = token(player, |c| {
+            c.subject = [if n < 2 { 7 } else { 8 + n as u8 }; 16];
+            c.sessions = 2;
+            c.packets_per_second = if n < 2 { 300 } else { 20_000 };
+            c.bytes_per_second = if n < 2 { 1_000_000 } else { 100_000_000 };
+            c.expiry_unix_s = if n < 3 { START + 600 } else { ends };
+        });
+        if n >= 2 {
+            player.address = SocketAddr::from(([198, 51, 100, 1], n as u16));
+        }
+        assert_eq!(join(player, &mut world), None);
+    }
+    world.hand_over();
+
+    // Prices, and who pays together.
+    let passed = run(&mut world, &players, &[400, 400, 15_000, 0]);
+    assert_within(passed[..2].iter().sum(), 300 * SECONDS);
+    assert_eq!(passed[2], 15_000 * SECONDS, "more than the relay's default");
+    // How many of a subject and of a source.
+    let mut late = Client::new(9);
+    late.token = token(&late, |c| (c.subject, c.sessions) = ([7; 16], 2));
+    assert_eq!(join(&mut late, &mut world), Some(RefusedReason::SubjectFull));
+    late.token = token(&late, |_| ());
+    late.address = SocketAddr::from(([198, 51, 100, 1], 9));
+    assert_eq!(join(&mut late, &mut world), Some(RefusedReason::SourceFull));
+    // And until when: a minute after the token's end.
+    let mut told = None;
+    while world.now < at(31 + 180) {
+        for (to, datagram) in world.pass(Duration::from_secs(1)) {
+            assert_eq!(to, players[3].address);
+            assert_eq!(players[3].open(&datagram), Some(ControlMessage::Expired));
+            assert_eq!(told.replace(world.now), None);
+        }
+        for (n, player) in players.iter_mut().enumerate() {
+            assert_eq!(player.keeps_alive(&mut world), n < 3 || told.is_none());
+        }
+    }
+    assert!((at(191)..=at(193)).contains(&told.unwrap()), "{told:?}");
+}
+
+#[test]
 fn one_source_has_so_many_sessions_and_no_other_pays_for_it() {
     let mut world = World::new(RelayConfig { sessions_per_source: 3, ..small() });
     world.now += Duration::from_secs(31);

@@ -54,6 +54,19 @@ impl World {
         *self = Self::started(self.now, self.config, seed);
     }
 
+    /// Another relay takes its place, with all its sessions.
+    pub(crate) fn hand_over(&mut self) {
+        let mut next = Self::started(self.now, self.config, self.datagrams_in + 99);
+        next.control.take_handover_keys(self.now, &self.control.handover_keys());
+        let mut after = None;
+        while let Some((slot, record)) = self.control.handover_record(after) {
+            assert!(next.control.take_handover_record(self.now, &record), "slot {slot}");
+            after = Some(slot);
+        }
+        assert_eq!(next.live(), self.live());
+        *self = next;
+    }
+
     pub(crate) fn pass(&mut self, time: Duration) -> Vec<(SocketAddr, Vec<u8>)> {
         let until = self.now + time;
         let mut sent = Vec::new();
