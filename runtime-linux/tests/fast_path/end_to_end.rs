@@ -92,7 +92,7 @@ fn next_hops_are_the_kernels() {
         let [mut near, mut far] = PLAYERS[0].map(|own| player(&relay, own));
         let clients = [near.bound(1), far.bound(2)];
         let to_far = data(clients[1].session);
-        exchange(&near, &far, std::slice::from_ref(&to_far));
+        exchange(&near, &far, core::slice::from_ref(&to_far));
 
         let before = relay.handle.counters();
         net.relay_ip("route del 198.18.0.0/15");
