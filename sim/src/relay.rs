@@ -84,6 +84,19 @@ impl Relay {
         RelayEntry::new(self.public_key, &[address], "sim").expect("a good entry")
     }
 
+    /// The relay's entry with both its addresses, the one of this kind first.
+    ///
+    /// # Panics
+    /// Never: the entry is a good one.
+    #[must_use]
+    pub fn entry_with_both(&self, first: Family) -> RelayEntry {
+        let mut addresses = self.addresses;
+        if first == Family::V6 {
+            addresses.reverse();
+        }
+        RelayEntry::new(self.public_key, &addresses, "sim").expect("a good entry")
+    }
+
     /// Whether the relay's program runs.
     #[must_use]
     pub const fn is_running(&self) -> bool {

@@ -1,4 +1,5 @@
-//! The relay: sessions survive rebinding and restart, end by silence, and cannot be taken over.
+//! The relay: sessions survive rebinding, restart and another kind of address, end by silence, and
+//! cannot be taken over.
 // Helpers here are parts of tests too; the lint knows only functions marked as such.
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +13,9 @@ use std::rc::Rc;
 use common::{ms, secs};
 use waylane_core::id::{ChannelId, SessionId};
 use waylane_core::time::Instant;
-use waylane_sim::{A, B, Driving, FRAME, Hand, Heard, Link, R, Way, World};
+use waylane_sim::{
+    A, B, Driving, Endpoint, FRAME, Family, Hand, Heard, Link, PlayerNo, R, Way, World,
+};
 
 /// When each numbered message of 60 Hz traffic left and arrived.
 type Log = Rc<RefCell<Vec<(Instant, Option<Instant>)>>>;
@@ -195,6 +198,80 @@ fn reliable_data_survives_rebinding_and_restart_on_a_bad_link() {
         }
         world.run_for(secs(20));
         assert_eq!(world.take_messages(B, 1), expected, "seed {seed}");
+    }
+}
+
+/// The player goes to a network of the other kind; `told` says whether its system notices.
+fn move_to_the_other_family(world: &mut World, player: PlayerNo, told: bool) {
+    world.change_family(player);
+    if told {
+        world.with(player, Endpoint::network_changed);
+    }
+}
+
+/// Players whose directories name both addresses of the relay, the one that serves them first.
+fn pair_with_both_addresses(seed: u64, link: Link) -> World {
+    let mut world = World::connected_pair(seed, link);
+    for (player, family) in [(A, Family::V4), (B, Family::V6)] {
+        let entry = world.relay(R).entry_with_both(family);
+        world.with(player, |endpoint| endpoint.add_relay(&entry)).unwrap();
+    }
+    world
+}
+
+#[test]
+fn a_player_goes_on_from_ipv4_to_ipv6_and_back() {
+    for seed in 600..610 {
+        for told in [true, false] {
+            let mut world = pair_with_both_addresses(seed, Link::rough(ms(40), 0.05, 0.02));
+            let before = sessions(&world);
+            let mut expected = Vec::new();
+            for n in 0..400u32 {
+                world.say(A, B, 1, &n.to_le_bytes());
+                world.say(B, A, 1, &n.to_le_bytes());
+                expected.push(n.to_le_bytes().to_vec());
+                // A is the one at an IPv4 address; B goes the other way while A has come back.
+                match n {
+                    50 | 150 => move_to_the_other_family(&mut world, A, told),
+                    250 => move_to_the_other_family(&mut world, B, told),
+                    350 => {
+                        move_to_the_other_family(&mut world, A, told);
+                        move_to_the_other_family(&mut world, B, told);
+                    }
+                    _ => {}
+                }
+                world.run_for(ms(100));
+            }
+            world.run_for(secs(20));
+            for player in [A, B] {
+                assert_eq!(world.take_messages(player, 1), expected, "seed {seed}, told {told}");
+                let heard = world.take_heard(player);
+                let broken = |heard: &Heard| matches!(heard, Heard::PeerDisconnected(..));
+                assert!(!heard.iter().any(broken), "seed {seed}, told {told}: {heard:?}");
+            }
+            assert_eq!(sessions(&world), before, "the same session ids");
+        }
+    }
+}
+
+#[test]
+fn the_other_address_family_is_found_soon() {
+    for (n, leg) in [5, 20, 100].into_iter().enumerate() {
+        for seed in 0..10 {
+            for (told, limit) in [(true, ms(1350)), (false, secs(20))] {
+                let seed = 700 + 10 * n as u64 + seed;
+                let mut world = pair_with_both_addresses(seed, Link::delayed(ms(leg) * 2));
+                let logs = sixty_hertz(&mut world, 40);
+                world.run_for(secs(3) + Duration::from_micros(seed * 997));
+                move_to_the_other_family(&mut world, A, told);
+                let since = world.now();
+                world.run_for(secs(25));
+                for (log, name) in logs.iter().zip(["A to B", "B to A"]) {
+                    let (gap, limit) = (gap(log, since), limit + ms(leg) * 6);
+                    assert!(gap <= limit, "seed {seed}, told {told}, {name}: {gap:?} > {limit:?}");
+                }
+            }
+        }
     }
 }
 

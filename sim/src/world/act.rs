@@ -8,7 +8,7 @@ use waylane_core::time::Instant;
 
 use super::{Happening, PlayerNo, RelayNo, UNIX_START, World};
 use crate::crypto::SeededCrypto;
-use crate::player::{Driving, Endpoint, Heap};
+use crate::player::{Driving, Endpoint, Family, Heap};
 
 impl World {
     /// Gives commands to a player's endpoint; what results leaves at once, or with the next frame
@@ -32,6 +32,17 @@ impl World {
     pub fn rebind(&mut self, player: PlayerNo) {
         let address = self.draw_address(self.players[player.0].setup.family);
         self.players[player.0].address = address;
+    }
+
+    /// Takes a player to a network of the other kind of address, as from Wi-Fi to a mobile network
+    /// that has IPv6 only: relays are no more to be had at their addresses of the old kind.
+    pub fn change_family(&mut self, player: PlayerNo) {
+        let family = &mut self.players[player.0].setup.family;
+        *family = match *family {
+            Family::V4 => Family::V6,
+            Family::V6 => Family::V4,
+        };
+        self.rebind(player);
     }
 
     /// Ends a player's program without a word.

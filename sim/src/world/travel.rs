@@ -10,6 +10,9 @@ use crate::player::Family;
 impl World {
     pub(super) fn player_sends(&mut self, number: PlayerNo, to: SocketAddr, bytes: &[u8]) {
         assert!(bytes.len() <= 1472, "a datagram of {} bytes", bytes.len());
+        if self.players[number.0].address.is_ipv4() != to.is_ipv4() {
+            return; // The player's network has no way there.
+        }
         if self.players[number.0].has_nat_forgotten(self.now) {
             self.rebind(number);
         }
