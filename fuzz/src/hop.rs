@@ -107,16 +107,16 @@ impl Hop {
     }
 
     /// Asks for a session with the ticket, if there is one.
-    pub fn resume(&mut self, another_slot: bool) -> Option<Vec<u8>> {
+    pub fn resume(&mut self, another_slot: bool, token: &[u8]) -> Option<Vec<u8>> {
         let (ticket, resumption) = self.ticket.clone()?;
         let mut nonce = [0; 16];
         self.crypto.random(&mut nonce);
-        let mut datagram = vec![0; hop::BIND_DATAGRAM_LEN_MIN];
+        let payload = BindPayload { wanted: self.session, another_slot, token };
+        let plain_len = payload.padded_len(Resume::PAYLOAD_OFFSET);
+        let mut datagram = vec![0; Resume::PAYLOAD_OFFSET + plain_len + TAG_LEN];
         let header = Resume { suite: self.suite, cookie: self.cookie, nonce, ticket };
         let offset = header.emit(&mut datagram).expect("room");
         let (front, sealed) = datagram.split_at_mut(offset);
-        let payload = BindPayload { wanted: self.session, another_slot, token: b"" };
-        let plain_len = sealed.len() - TAG_LEN;
         payload.emit(&mut sealed[..plain_len]).expect("room");
         let key = Toy::seal_key(self.suite, &resume_request_key::<Toy>(&resumption, &nonce));
         Toy::seal(&key, RESUME_REQUEST_NONCE, front, sealed);

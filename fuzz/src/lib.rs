@@ -4,6 +4,7 @@
 //! A target that returns has found nothing; one that panics has found a fault.
 #![forbid(unsafe_code)]
 
+pub mod badge;
 pub mod endpoint_ops;
 pub mod handshake;
 pub mod hop;

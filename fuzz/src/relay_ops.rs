@@ -2,7 +2,9 @@
 //!
 //! Whatever happens: every datagram is forwarded, consumed or dropped, and counted once; no answer
 //! is longer than its request; a datagram is forwarded if and only if it comes from a live session
-//! and names another, and then to where that one is.
+//! and names another, and then to where that one is. Where tokens are asked for, nobody has a
+//! session without a good one, nobody with one is refused for it, and no session outlives it by more
+//! than its minute.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -18,6 +20,7 @@ use waylane_core::time::Instant;
 use waylane_core::wire::Kind;
 use waylane_core::wire::hop::{ControlMessage, Probe, RefusedReason};
 
+use crate::badge::{self, Badge};
 use crate::hop::{Answer, Hop, address};
 use crate::script::Script;
 use crate::toy::Toy;
@@ -47,6 +50,10 @@ struct Play {
     starts: u64,
     draining: bool,
     hops: Vec<Hop>,
+    /// What each peer shows, if tokens are asked for.
+    badges: Vec<Badge>,
+    /// When the session ends that each peer was told last, by the token it showed.
+    token_ends: Vec<Instant>,
     /// Who is bound, as the model has it.
     live: Vec<Live>,
     /// Every session id that was ever told.
@@ -63,11 +70,15 @@ struct Live {
     key: PublicKey,
     id: SessionId,
     address: SocketAddr,
+    /// Unless it is kept alive.
     ends: Instant,
+    /// Whatever it does.
+    ends_for_good: Instant,
 }
 
 impl Play {
     /// Bit 0: the budgets are so small that they run out. Bit 1: the start's reserved time is over.
+    /// Bit 2: tokens are asked for.
     fn new(how: u8) -> Self {
         let mut config = RelayConfig {
             limits: RelayLimits { sessions: 8, pending: 2 },
@@ -83,9 +94,13 @@ impl Play {
         } else {
             Budget { packets_per_second: 100, bytes_per_second: 30_000, burst_ms: 100 }
         };
+        config.tokens = (how & 4 != 0).then(badge::rules);
         let now = Instant::from_millis(10_500);
         let control = started(now, &config, 0);
-        let hops = (0..PEERS).map(|n| Hop::new(n, *control.public_key())).collect();
+        let hops: Vec<_> = (0..PEERS).map(|n| Hop::new(n, *control.public_key())).collect();
+        let unix_s = config.unix_seconds_at_start;
+        let badge = |hop: &Hop| Badge::new(unix_s, hop.key.public(), &mut Script::new(&[]));
+        let badges = hops.iter().map(badge).collect();
         let waited = if how & 2 == 0 { 0 } else { 40 };
         Self {
             now: now + Duration::from_secs(waited),
@@ -97,6 +112,8 @@ impl Play {
             starts: 0,
             draining: false,
             hops,
+            badges,
+            token_ends: vec![Instant::FAR; usize::from(PEERS)],
             live: Vec::new(),
             ids: BTreeSet::new(),
             taken: BTreeSet::new(),
@@ -128,6 +145,10 @@ impl Play {
                     ControlMessage::Expired,
                 ];
                 self.control_message(peer, script.choose(&wrong));
+            }
+            15 if self.config.tokens.is_some() => {
+                let key = *self.hops[peer].key.public();
+                self.badges[peer] = Badge::new(self.unix_s(), &key, script);
             }
             13..=15 => self.join(peer),
             16..=17 => self.data(from, script),
@@ -162,40 +183,51 @@ impl Play {
     fn join(&mut self, peer: usize) {
         let hello = self.hops[peer].hello();
         let _ = self.ask(peer, hello);
-        let bind = self.hops[peer].bind(false, b"");
-        if self.ask(peer, bind) == Some(Answer::Bound) {
+        let bind = self.hops[peer].bind(false, &self.badges[peer].token);
+        if self.asked_for_session(peer, bind) == Some(Answer::Bound) {
             self.control_message(peer, ControlMessage::KeepAlive { time: 1 });
         }
     }
 
     fn bind(&mut self, peer: usize, script: &mut Script<'_>) {
         let how = script.byte();
-        let token = if how & 2 == 0 { b"".as_slice() } else { b"a token" };
-        let bind = self.hops[peer].bind(how & 1 != 0, token);
+        let bind = self.hops[peer].bind(how & 1 != 0, &self.badges[peer].token);
         self.asked_for_session(peer, bind);
     }
 
     fn resume(&mut self, peer: usize, script: &mut Script<'_>) {
-        if let Some(resume) = self.hops[peer].resume(script.byte() & 1 != 0) {
+        let token = &self.badges[peer].token;
+        if let Some(resume) = self.hops[peer].resume(script.byte() & 1 != 0, token) {
             self.asked_for_session(peer, resume);
         }
     }
 
-    fn asked_for_session(&mut self, peer: usize, datagram: Vec<u8>) {
+    fn asked_for_session(&mut self, peer: usize, datagram: Vec<u8>) -> Option<Answer> {
         let answer = self.ask(peer, datagram);
+        let is_good = self.config.tokens.is_none() || self.badges[peer].is_good(self.unix_s());
         let told = match answer {
             Some(Answer::Bound) => {
                 assert!(!self.draining, "a relay that is about to stop takes nobody");
+                assert!(is_good, "no session without a good token");
                 self.ids.insert(self.hops[peer].session);
+                self.token_ends[peer] = self.token_end(peer);
                 true
             }
             Some(Answer::Refused(RefusedReason::Draining)) => self.draining,
+            Some(Answer::Refused(
+                RefusedReason::Token
+                | RefusedReason::TokenExpired
+                | RefusedReason::TokenPeer
+                | RefusedReason::TokenRegion
+                | RefusedReason::TokenSignature,
+            )) => !is_good,
             Some(Answer::Refused(reason)) => reason != RefusedReason::Malformed,
             // Rate-limited.
             None => true,
             Some(Answer::Cookie | Answer::Control(_) | Answer::Other) => false,
         };
         assert!(told, "{answer:?}");
+        answer
     }
 
     /// Sends a control message, and keeps the model in step if it is taken.
@@ -220,11 +252,11 @@ impl Play {
         assert_eq!(bound_at, Some(from), "only from where the bind came");
         let is_theirs = |live: &Live| live.id == session && live.address == from && live.key == key;
         if proven {
-            self.enter(key, session, from);
+            self.enter(key, session, from, self.token_ends[peer]);
         }
         let place = self.live.iter().position(is_theirs).expect("the session is live");
         if let ControlMessage::KeepAlive { time } = message {
-            self.live[place].ends = self.end_of_life();
+            self.live[place].ends = self.end_of_life().min(self.live[place].ends_for_good);
             let ack = Answer::Control(ControlMessage::KeepAliveAck { time });
             assert_eq!(answer, Some(ack), "a keep-alive is answered");
         } else if message == ControlMessage::Unbind {
@@ -233,10 +265,11 @@ impl Play {
     }
 
     /// A session becomes live: its key and its address have no other.
-    fn enter(&mut self, key: PublicKey, id: SessionId, address: SocketAddr) {
+    fn enter(&mut self, key: PublicKey, id: SessionId, address: SocketAddr, last: Instant) {
         self.live.retain(|live| live.key != key && live.address != address);
         assert!(self.live.iter().all(|live| live.id.slot() != id.slot()), "a slot has one session");
-        self.live.push(Live { key, id, address, ends: self.end_of_life() });
+        let ends = self.end_of_life().min(last);
+        self.live.push(Live { key, id, address, ends, ends_for_good: last });
     }
 
     fn insert(&mut self, number: u8) {
@@ -246,7 +279,7 @@ impl Play {
         if let Ok(id) = self.control.insert(self.now, &key, at) {
             assert_eq!(proofs(&self.control.counters()), before + 1);
             self.ids.insert(id);
-            self.enter(key, id, at);
+            self.enter(key, id, at, Instant::FAR);
         }
     }
 
@@ -359,7 +392,9 @@ impl Play {
 
     /// The verdict is what the model says.
     fn judge(&self, from: SocketAddr, datagram: &[u8], verdict: Verdict) {
-        let may_run_out = self.config.budget.packets_per_second < 1000;
+        // A token may give its subject little.
+        let small = self.config.budget.packets_per_second < 1000;
+        let may_run_out = small || self.config.tokens.is_some();
         let expected = self.expected(from, datagram);
         let is_sent = !matches!(expected, Verdict::Control | Verdict::Unbound)
             && expected != Verdict::Drop(DropReason::Malformed);
@@ -431,6 +466,22 @@ impl Play {
     fn end_of_life(&self) -> Instant {
         let end = (self.now + self.config.lifetime).since(self.started);
         self.started + Duration::from_secs(end.as_micros().div_ceil(1_000_000) as u64)
+    }
+
+    /// When a session ends that was given for the peer's token: a minute after it.
+    fn token_end(&self, peer: usize) -> Instant {
+        match self.badges[peer].good_until_unix_s {
+            Some(end) if self.config.tokens.is_some() => {
+                self.started + Duration::from_secs(end + 60 - self.config.unix_seconds_at_start)
+            }
+            _ => Instant::FAR,
+        }
+    }
+
+    /// The relay's wall clock.
+    fn unix_s(&self) -> u64 {
+        let up = self.now.since(self.started).as_micros() / 1_000_000;
+        self.config.unix_seconds_at_start + up as u64
     }
 }
 

@@ -36,7 +36,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("handshake", handshake()),
         ("hostile_peer", noise(24, 300)),
         ("packet_parse", packet_parse()),
-        ("relay_ops", noise(24, 300)),
+        ("relay_ops", relay_ops()),
         ("roundtrip", noise(24, 400)),
     ]
 }
@@ -52,6 +52,32 @@ fn handshake() -> Vec<Seed> {
         let payload = [own_route, epoch, session];
         let bytes = [&first[..], &payload, &parameters, &[relay]].concat();
         seeds.push((name.to_owned(), bytes));
+    }
+    seeds
+}
+
+/// Among them relays that ask for tokens, and each fault that a token can have.
+fn relay_ops() -> Vec<Seed> {
+    let mut seeds = noise(24, 300);
+    for (name, mut bytes) in noise(12, 300) {
+        bytes[0] = 4 | bytes[0] & 3;
+        seeds.push((format!("tokens-{name}"), bytes));
+    }
+    let tokens = 6;
+    let [show, join, resume, keep_alive, wait] = [15, 13, 5, 7, 23];
+    let one = 32;
+    for fault in 0..=7 {
+        // Peer 0 has a good one throughout, and peer 1 another one.
+        let bytes =
+            [tokens, join, show | one, 1, fault, join | one, resume | one, 0, keep_alive | one, 1];
+        seeds.push((format!("tokens-fault-{fault}"), bytes.to_vec()));
+    }
+    for (name, how) in [("600-s", 0), ("5-s", 1), ("70-s", 2), ("no-time", 3), ("low-rate", 64)] {
+        let mut bytes = vec![tokens, join, show | one, how, 0, join | one];
+        // Nine seconds, eight times, kept alive in between; then with its ticket.
+        bytes.extend([wait, 3, keep_alive, 1, keep_alive | one, 1, 31].repeat(8));
+        bytes.extend([resume | one, 0, keep_alive | one, 1]);
+        seeds.push((format!("tokens-{name}"), bytes));
     }
     seeds
 }
