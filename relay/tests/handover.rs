@@ -29,6 +29,10 @@ fn sessions_and_their_keys_go_on_in_the_next_relay() {
     let (mut a, mut b) = (Socket::new(&first), Socket::new(&first));
     let (mut alice, mut bob) = (a.bound(1), b.bound(2));
     alice.prove(&mut a);
+    // Alice's keys come from a Bind, Bob's from a Resume.
+    let cookie = bob.cookie(&mut b);
+    bob.resume(&mut b, cookie).unwrap();
+    bob.prove(&mut b);
     let used = alice.control(ControlMessage::KeepAlive { time: 9 });
     a.socket.send(&used).unwrap();
     a.receive().unwrap();

@@ -2,6 +2,7 @@
 
 use core::hint::black_box;
 
+use super::root::{HopRoot, Origin};
 use crate::crypto::{Crypto, Secret};
 use crate::id::{PeerId, PublicKey};
 
@@ -78,12 +79,22 @@ pub fn resume_keys<C: Crypto>(
     peer_nonce: &[u8; 16],
     relay_nonce: &[u8; 16],
 ) -> ResumeKeys {
+    let root = resume_root::<C>(resumption, peer_nonce, relay_nonce);
+    let (peer_to_relay, relay_to_peer) = root.keys::<C>();
+    ResumeKeys { peer_to_relay, relay_to_peer, resumption: next_resumption::<C>(&root) }
+}
+
+/// What all of a Resume's keys come from.
+pub(crate) fn resume_root<C: Crypto>(
+    resumption: &Secret,
+    peer_nonce: &[u8; 16],
+    relay_nonce: &[u8; 16],
+) -> HopRoot {
     let parts: [&[u8]; 3] = [b"waylane resume keys", peer_nonce, relay_nonce];
-    let root = Secret(C::hmac_sha256(&resumption.0, &parts));
-    let derive = |label: &[u8]| Secret(C::hmac_sha256(&root.0, &[label]));
-    ResumeKeys {
-        peer_to_relay: derive(b"1"),
-        relay_to_peer: derive(b"2"),
-        resumption: derive(b"3"),
-    }
+    HopRoot { secret: Secret(C::hmac_sha256(&resumption.0, &parts)), origin: Origin::Resume }
+}
+
+/// The secret of the ticket that a Resume with this root leaves.
+pub(crate) fn next_resumption<C: Crypto>(root: &HopRoot) -> Secret {
+    root.derive::<C>(b"3")
 }

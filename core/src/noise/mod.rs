@@ -14,6 +14,7 @@
 mod derive;
 mod initiator;
 mod responder;
+mod root;
 mod symmetric;
 
 use core::fmt;
@@ -25,8 +26,10 @@ pub use derive::{
     MAC_LEN, Mac, RESUME_REQUEST_NONCE, RESUMED_NONCE, ResumeKeys, initiation_mac, mac_key,
     resume_keys, resume_request_key, resumption_secret,
 };
+pub(crate) use derive::{next_resumption, resume_root};
 pub use initiator::{AwaitResponse, Initiator};
 pub use responder::{Agreed, Received, ReceivedStatic, Reply, Responder};
+pub(crate) use root::{HopRoot, Origin};
 
 /// Bytes message 1 has beyond its payload: `e`, sealed `s`, the payload's tag.
 pub const MESSAGE_1_OVERHEAD: usize = 32 + 48 + 16;

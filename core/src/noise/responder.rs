@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::root::HopRoot;
 use super::symmetric::Symmetric;
 use super::{E_LEN, KeyPair, MESSAGE_2_OVERHEAD, ReadError, SEALED_S_LEN, Transport, WriteError};
 use crate::crypto::{Crypto, Secret, Suite, TAG_LEN};
@@ -154,11 +155,9 @@ pub struct Agreed<C> {
 }
 
 impl<C: Crypto> Agreed<C> {
-    /// Key of what the initiator sends, as [`write_message_2`](Self::write_message_2) will return
-    /// it.
-    #[must_use]
-    pub fn initiator_to_responder(&self) -> Secret {
-        self.symmetric.split().initiator_to_responder
+    /// What the keys that [`write_message_2`](Self::write_message_2) will return come from.
+    pub(crate) fn root(&self) -> HopRoot {
+        self.symmetric.root()
     }
 
     /// As [`Reply::write_message_2`].

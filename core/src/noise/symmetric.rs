@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use super::Transport;
+use super::root::{HopRoot, Origin, expand};
 use crate::crypto::{Crypto, OpenError, Secret, Suite, TAG_LEN};
 use crate::id::PublicKey;
 
@@ -77,16 +78,23 @@ impl<C: Crypto> Symmetric<C> {
         Ok(len)
     }
 
+    /// What the keys of [`Self::split`] come from.
+    pub(super) fn root(&self) -> HopRoot {
+        HopRoot { secret: extract::<C>(&self.chaining_key, &[]), origin: Origin::Split }
+    }
+
     pub(super) fn split(&self) -> Transport {
-        let (initiator_to_responder, responder_to_initiator) = hkdf::<C>(&self.chaining_key, &[]);
+        let (initiator_to_responder, responder_to_initiator) = self.root().keys::<C>();
         Transport { initiator_to_responder, responder_to_initiator, handshake_hash: self.hash }
     }
 }
 
 /// Noise's `HKDF` with two outputs (§4.3).
 fn hkdf<C: Crypto>(chaining_key: &Secret, input: &[u8]) -> (Secret, Secret) {
-    let temporary = Secret(C::hmac_sha256(&chaining_key.0, &[input]));
-    let first = Secret(C::hmac_sha256(&temporary.0, &[&[1]]));
-    let second = Secret(C::hmac_sha256(&temporary.0, &[&first.0, &[2]]));
-    (first, second)
+    expand::<C>(&extract::<C>(chaining_key, input))
+}
+
+/// Its first half: `temp_key`.
+fn extract<C: Crypto>(chaining_key: &Secret, input: &[u8]) -> Secret {
+    Secret(C::hmac_sha256(&chaining_key.0, &[input]))
 }

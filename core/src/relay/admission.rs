@@ -78,8 +78,7 @@ impl Grant {
         writer.bytes(&self.token)?;
         writer.bytes(&self.key.0)?;
         writer.u64(self.expiry_unix_s)?;
-        writer.u32(self.subject.0[0])?;
-        writer.u32(self.subject.0[1])?;
+        writer.u64(self.subject.get())?;
         writer.u16(self.sessions)?;
         writer.u32(self.packets_per_second)?;
         writer.u32(self.bytes_per_second)
@@ -90,7 +89,7 @@ impl Grant {
             token: reader.array()?,
             key: KeyId(reader.array()?),
             expiry_unix_s: reader.u64()?,
-            subject: CircleKey([reader.u32()?, reader.u32()?]),
+            subject: reader.u64()?.into(),
             sessions: reader.u16()?,
             packets_per_second: reader.u32()?,
             bytes_per_second: reader.u32()?,

@@ -15,8 +15,8 @@ use super::sessions::KeyHash;
 use crate::crypto::{Crypto, Secret, TAG_LEN};
 use crate::id::{PublicKey, SessionId};
 use crate::noise::{
-    KeyPair, RESUME_REQUEST_NONCE, RESUMED_NONCE, Responder, resume_keys, resume_request_key,
-    resumption_secret,
+    KeyPair, RESUME_REQUEST_NONCE, RESUMED_NONCE, Responder, next_resumption, resume_request_key,
+    resume_root, resumption_secret,
 };
 use crate::time::Instant;
 use crate::wire::hop::{
@@ -59,17 +59,14 @@ impl<C: Crypto, M: Memory> Control<C, M> {
 
         let ephemeral = KeyPair::generate(&mut self.crypto);
         let agreed = received.reply.agree(&ephemeral).map_err(|_| UNREADABLE)?;
-        let resumption = resumption_secret::<C>(&agreed.initiator_to_responder());
+        let keys = HopKeys { suite: header.suite, root: agreed.root() };
+        let (peer_to_relay, _) = keys.root.keys::<C>();
+        let resumption = resumption_secret::<C>(&peer_to_relay);
         let payload = self.bound_payload(now, from, session, peer, resumption, &grant)?;
         let offset = Bound { echo }.emit(out).map_err(|_| Dropped::Malformed)?;
         let rest = out.get_mut(offset..).ok_or(Dropped::Malformed)?;
         let written = agreed.write_message_2(&[], &payload, rest);
-        let (len, transport) = written.map_err(|_| Dropped::Malformed)?;
-        let keys = HopKeys {
-            suite: header.suite,
-            open: transport.initiator_to_responder,
-            seal: transport.responder_to_initiator,
-        };
+        let (len, _) = written.map_err(|_| Dropped::Malformed)?;
         self.counters.binds += 1;
         let answered = Answered { key, session, request, keys, grant, len: offset + len };
         Ok(self.await_proof(now, from, &answered, out))
@@ -104,18 +101,16 @@ impl<C: Crypto, M: Memory> Control<C, M> {
 
         let mut nonce = [0; 16];
         self.crypto.random(&mut nonce);
-        let keys = resume_keys::<C>(&ticket.resumption, &header.nonce, &nonce);
-        let payload =
-            self.bound_payload(now, from, session, ticket.peer, keys.resumption, &grant)?;
+        let root = resume_root::<C>(&ticket.resumption, &header.nonce, &nonce);
+        let resumption = next_resumption::<C>(&root);
+        let keys = HopKeys { suite: header.suite, root };
+        let payload = self.bound_payload(now, from, session, ticket.peer, resumption, &grant)?;
         let offset = Resumed { echo, nonce }.emit(out).map_err(|_| Dropped::Malformed)?;
         let (front, rest) = out.split_at_mut_checked(offset).ok_or(Dropped::Malformed)?;
         let sealed = rest.get_mut(..BoundPayload::LEN + TAG_LEN).ok_or(Dropped::Malformed)?;
         let (plain, _) = sealed.split_at_mut(BoundPayload::LEN);
         plain.copy_from_slice(&payload);
-        let seal_key = C::seal_key(header.suite, &keys.relay_to_peer);
-        C::seal(&seal_key, RESUMED_NONCE, front, sealed);
-        let keys =
-            HopKeys { suite: header.suite, open: keys.peer_to_relay, seal: keys.relay_to_peer };
+        C::seal(&keys.seal_key::<C>(), RESUMED_NONCE, front, sealed);
         self.counters.resumes += 1;
         let request = header.nonce;
         let answered = Answered { key, session, request, keys, grant, len: Resumed::LEN };

@@ -1,21 +1,33 @@
 //! Circles of sessions: those with one source, those of one subject.
 
 use super::index::scale;
-use super::list::NIL;
+use super::list::{NIL, Place};
 use super::sessions::Session;
 
-/// What a circle's sessions have in common, as a keyed hash: too long to be met by chance.
+/// What a circle's sessions have in common: 48 bits of a keyed hash.
+///
+/// Among n circles one shares its key with another with a chance of n in 2⁴⁸, one in four thousand
+/// millions where there are 65,536; the two would then share their limits. Nobody without the
+/// relay's keys can look for such a pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct CircleKey(pub(crate) [u32; 2]);
+pub(crate) struct CircleKey([u8; 6]);
 
 impl CircleKey {
     /// Of no circle.
-    pub(crate) const NONE: Self = Self([0; 2]);
+    pub(crate) const NONE: Self = Self([0; 6]);
+
+    /// The key as a number below 2⁴⁸.
+    pub(crate) const fn get(self) -> u64 {
+        let Self([a, b, c, d, e, f]) = self;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
 }
 
 impl From<u64> for CircleKey {
+    /// The lower 48 bits.
     fn from(hash: u64) -> Self {
-        Self([hash as u32, (hash >> 32) as u32])
+        let [a, b, c, d, e, f, ..] = hash.to_le_bytes();
+        Self([a, b, c, d, e, f])
     }
 }
 
@@ -23,14 +35,14 @@ impl From<u64> for CircleKey {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Member {
     key: CircleKey,
-    head: u32,
-    previous: u32,
-    next: u32,
+    head: Place,
+    previous: Place,
+    next: Place,
 }
 
 impl Member {
     pub(crate) const NONE: Self =
-        Self { key: CircleKey::NONE, head: NIL, previous: NIL, next: NIL };
+        Self { key: CircleKey::NONE, head: Place::NONE, previous: Place::NONE, next: Place::NONE };
 }
 
 /// One kind of circle.
@@ -50,8 +62,9 @@ impl Circle {
         key: CircleKey,
     ) -> impl Iterator<Item = u32> + use<'s> {
         let place = move |slot: u32| sessions.get(slot as usize).map(|s| *self.of(s));
-        let head = place(chain(sessions, key)).map(|member| member.head);
-        let next = move |slot: &u32| place(*slot).map(|member| member.next).filter(|n| *n != NIL);
+        let head = place(chain(sessions, key)).map(|member| member.head.get());
+        let next =
+            move |slot: &u32| place(*slot).map(|member| member.next.get()).filter(|n| *n != NIL);
         core::iter::successors(head.filter(|n| *n != NIL), next)
             .filter(move |slot| place(*slot).is_some_and(|member| member.key == key))
     }
@@ -62,10 +75,11 @@ impl Circle {
             return;
         }
         let bucket = chain(sessions, key);
-        let next = self.change(sessions, bucket, |m| core::mem::replace(&mut m.head, slot));
-        let next = next.unwrap_or(NIL);
-        self.change(sessions, slot, |m| (m.key, m.previous, m.next) = (key, NIL, next));
-        self.change(sessions, next, |m| m.previous = slot);
+        let place = Place::of(slot);
+        let next = self.change(sessions, bucket, |m| core::mem::replace(&mut m.head, place));
+        let next = next.unwrap_or(Place::NONE);
+        self.change(sessions, slot, |m| (m.key, m.previous, m.next) = (key, Place::NONE, next));
+        self.change(sessions, next.get(), |m| m.previous = place);
     }
 
     /// Takes `slot` out of its circle, if it is in one.
@@ -75,13 +89,13 @@ impl Circle {
         else {
             return;
         };
-        if previous == NIL {
+        if previous == Place::NONE {
             self.change(sessions, chain(sessions, key), |m| m.head = next);
         } else {
-            self.change(sessions, previous, |m| m.next = next);
+            self.change(sessions, previous.get(), |m| m.next = next);
         }
-        self.change(sessions, next, |m| m.previous = previous);
-        self.change(sessions, slot, |m| (m.key, m.previous, m.next) = (CircleKey::NONE, NIL, NIL));
+        self.change(sessions, next.get(), |m| m.previous = previous);
+        self.change(sessions, slot, |m| *m = Member { head: m.head, ..Member::NONE });
     }
 
     /// The key of the circle that `slot` is in.
@@ -112,7 +126,7 @@ impl Circle {
 
 /// The slot that has the head of `key`'s chain.
 fn chain(sessions: &[Session], key: CircleKey) -> u32 {
-    scale(key.0[0], sessions.len()) as u32
+    scale(key.get() as u32, sessions.len()) as u32
 }
 
 #[cfg(test)]
@@ -130,7 +144,7 @@ mod tests {
             let mut sessions: Vec<_> = (0..12).map(|_| Session::new()).collect();
             let mut model: BTreeMap<u32, u32> = BTreeMap::new();
             // Some fall into one chain, and one is of no circle.
-            let key = |n: u32| if n == 0 { CircleKey::NONE } else { CircleKey([n << 29, n]) };
+            let key = |n: u32| CircleKey::from(u64::from(n) << 32 | u64::from(n << 29));
             for (slot, n) in steps {
                 Circle::Subject.leave(&mut sessions, slot);
                 Circle::Subject.join(&mut sessions, slot, key(n));

@@ -245,8 +245,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
     ) -> Result<SessionId, TableFull> {
         let key = self.secrets.key_hash(peer);
         let mut keys = HopKeys::NONE;
-        self.crypto.random(&mut keys.open.0);
-        self.crypto.random(&mut keys.seal.0);
+        self.crypto.random(&mut keys.root.secret.0);
         let (mut registry, secrets, _) = self.registry();
         let source = CircleKey::from(registry.index.key.hash(Address::from(address).source()));
         let claim = Claim {
@@ -629,7 +628,7 @@ fn seal_control<C: Crypto>(
     let offset = hop::Control { session, counter }.emit(out).ok()?;
     let (header, rest) = out.split_at_mut_checked(offset)?;
     let len = message.emit(rest).ok()? + TAG_LEN;
-    let key = C::seal_key(keys.suite, &keys.seal);
+    let key = keys.seal_key::<C>();
     C::seal(&key, u64::from(counter), header, rest.get_mut(..len)?);
     Some(offset + len)
 }
@@ -648,7 +647,7 @@ fn open_control<C: Crypto>(
     copy.copy_from_slice(bytes);
     let (header, sealed) =
         copy.split_at_mut_checked(hop::Control::PAYLOAD_OFFSET).ok_or(Dropped::Malformed)?;
-    let key = C::open_key(keys.suite, &keys.open);
+    let key = keys.open_key::<C>();
     if C::open(&key, u64::from(counter), header, sealed).is_err() {
         return Ok(None);
     }

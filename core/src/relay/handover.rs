@@ -8,14 +8,15 @@ use super::memory::Memory;
 use super::pending::{HopKeys, Terms};
 use super::sessions::{KeyHash, State, Window};
 use crate::crypto::{Crypto, Secret, Suite};
+use crate::noise::{HopRoot, Origin};
 use crate::time::Instant;
 
 /// The version of what follows; another one is not understood.
-pub const HANDOVER_FORMAT: u32 = 1;
+pub const HANDOVER_FORMAT: u32 = 2;
 /// Bytes of the keys that the sessions and clients' cookies depend on.
 pub const HANDOVER_KEYS_LEN: usize = 72;
 /// Bytes of one session.
-pub const HANDOVER_RECORD_LEN: usize = 160;
+pub const HANDOVER_RECORD_LEN: usize = 116;
 
 impl<C: Crypto, M: Memory> Control<C, M> {
     /// The keys that records and cookies depend on, besides the relay's own: secret.
@@ -45,12 +46,11 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         writer.words(&[slot, tag]);
         writer.words(&session.key.0);
         writer.words(&address.words);
-        writer.words(&[address.family_port, keys.suite as u32]);
-        writer.bytes(&keys.open.0);
-        writer.bytes(&keys.seal.0);
+        writer.words(&[address.family_port, keys.suite as u32, keys.root.origin as u32]);
+        writer.bytes(&keys.root.secret.0);
         writer.words(&received.to_words());
         writer.words(&[sent]);
-        writer.words(&Circle::Subject.key_of(sessions, slot).0);
+        writer.bytes(&Circle::Subject.key_of(sessions, slot).get().to_le_bytes());
         writer.words(&hot.prices());
         writer.bytes(&slots.end_of(sessions, slot).as_micros().to_le_bytes());
         Some((slot, record))
@@ -79,13 +79,14 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         let [slot, tag] = reader.words()?;
         let key = KeyHash(reader.words()?);
         let words = reader.words()?;
-        let [family_port, suite] = reader.words()?;
+        let [family_port, suite, origin] = reader.words()?;
         let address = Address { words, family_port };
         let suite = Suite::from_u8(u8::try_from(suite).ok()?)?;
-        let (open, seal) = (Secret(reader.secret()?), Secret(reader.secret()?));
+        let origin = Origin::from_u8(u8::try_from(origin).ok()?)?;
+        let root = HopRoot { secret: Secret(reader.bytes()?), origin };
         let received = Window::from_words(reader.words()?);
         let [sent] = reader.words()?;
-        let subject = CircleKey(reader.words()?);
+        let subject = CircleKey::from(u64::from_le_bytes(reader.bytes()?));
         let [packet_price, byte_price] = reader.words()?;
         let end = Instant::from_micros(u64::from_le_bytes(reader.bytes()?));
         if !address.is_live() {
@@ -103,7 +104,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
             pending.tag = tag;
             pending.key = key;
             pending.address = address;
-            pending.keys = HopKeys { suite, open, seal };
+            pending.keys = HopKeys { suite, root };
             pending.until = now + PROOF_TIME;
             pending.terms = Terms { end, source, subject, packet_price, byte_price };
         });
@@ -137,10 +138,6 @@ impl Reader<'_> {
             *word = u32::from_le_bytes(self.bytes()?);
         }
         Some(words)
-    }
-
-    fn secret(&mut self) -> Option<[u8; 32]> {
-        self.bytes()
     }
 
     fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {

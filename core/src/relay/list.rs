@@ -10,12 +10,30 @@ pub(crate) trait Linked {
 /// An entry's neighbours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Links {
-    previous: u32,
-    next: u32,
+    previous: Place,
+    next: Place,
 }
 
 impl Links {
-    pub(crate) const NONE: Self = Self { previous: NIL, next: NIL };
+    pub(crate) const NONE: Self = Self { previous: Place::NONE, next: Place::NONE };
+}
+
+/// An entry's number or [`NIL`], in three bytes: tables have fewer than 2²⁴ entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place([u8; 3]);
+
+impl Place {
+    pub(crate) const NONE: Self = Self::of(NIL);
+
+    pub(crate) const fn of(index: u32) -> Self {
+        let [a, b, c, _] = index.to_le_bytes();
+        Self([a, b, c])
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        let Self([a, b, c]) = self;
+        u32::from_le_bytes([a, b, c, 0])
+    }
 }
 
 /// A list: push at the back, look at the front, remove anywhere.
@@ -34,29 +52,30 @@ impl List {
 
     pub(crate) fn push_back<T: Linked>(&mut self, entries: &mut [T], index: u32) {
         let tail = self.tail;
-        set(entries, index, |links| *links = Links { previous: tail, next: NIL });
+        set(entries, index, |links| {
+            *links = Links { previous: Place::of(tail), next: Place::NONE }
+        });
         if tail == NIL {
             self.head = index;
         } else {
-            set(entries, tail, |links| links.next = index);
+            set(entries, tail, |links| links.next = Place::of(index));
         }
         self.tail = index;
     }
 
     /// Removes `index`, which must stand in this list.
     pub(crate) fn remove<T: Linked>(&mut self, entries: &mut [T], index: u32) {
-        let Some(Links { previous, next }) = entries.get(index as usize).map(Linked::links) else {
-            return;
-        };
+        let Some(links) = entries.get(index as usize).map(Linked::links) else { return };
+        let (previous, next) = (links.previous.get(), links.next.get());
         if previous == NIL {
             self.head = next;
         } else {
-            set(entries, previous, |links| links.next = next);
+            set(entries, previous, |links| links.next = Place::of(next));
         }
         if next == NIL {
             self.tail = previous;
         } else {
-            set(entries, next, |links| links.previous = previous);
+            set(entries, next, |links| links.previous = Place::of(previous));
         }
         set(entries, index, |links| *links = Links::NONE);
     }
@@ -74,8 +93,8 @@ fn set<T: Linked>(entries: &mut [T], index: u32, change: impl FnOnce(&mut Links)
     }
 }
 
-/// No entry.
-pub(crate) const NIL: u32 = u32::MAX;
+/// No entry: the last number of 24 bits, which no table reaches.
+pub(crate) const NIL: u32 = (1 << 24) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -97,6 +116,15 @@ mod tests {
         fn links_mut(&mut self) -> &mut Links {
             &mut self.0
         }
+    }
+
+    #[test]
+    fn a_place_holds_every_slot_of_the_largest_table() {
+        let last = crate::id::SessionId::SLOTS - 2;
+        for index in [0, 1, 0xff, 0x1_0000, last] {
+            assert_eq!(Place::of(index).get(), index);
+        }
+        assert_eq!((Place::NONE.get(), NIL), (NIL, last + 1));
     }
 
     proptest! {

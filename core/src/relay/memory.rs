@@ -45,7 +45,7 @@ impl RelayLimits {
 }
 
 impl Default for RelayLimits {
-    /// 65,536 sessions (15 MiB) and 1,024 unproven binds.
+    /// 65,536 sessions (12 MiB) and 1,024 unproven binds.
     fn default() -> Self {
         Self { sessions: 65_536, pending: 1024 }
     }

@@ -4,7 +4,8 @@ use super::address::Address;
 use super::circle::CircleKey;
 use super::list::{Linked, Links};
 use super::sessions::KeyHash;
-use crate::crypto::{Secret, Suite};
+use crate::crypto::{Crypto, Suite};
+use crate::noise::HopRoot;
 use crate::time::Instant;
 use crate::wire::hop::Bound;
 
@@ -27,12 +28,12 @@ pub struct Pending {
     reply_len: usize,
 }
 
-/// A session's keys towards its peer.
+/// A session's keys towards its peer, as what they come from: a control datagram is rare enough to
+/// derive them each time.
 #[derive(Clone)]
 pub(crate) struct HopKeys {
     pub(crate) suite: Suite,
-    pub(crate) open: Secret,
-    pub(crate) seal: Secret,
+    pub(crate) root: HopRoot,
 }
 
 /// What a bind was granted.
@@ -59,8 +60,17 @@ impl Terms {
 }
 
 impl HopKeys {
-    pub(crate) const NONE: Self =
-        Self { suite: Suite::ChaChaPoly, open: Secret([0; 32]), seal: Secret([0; 32]) };
+    pub(crate) const NONE: Self = Self { suite: Suite::ChaChaPoly, root: HopRoot::NONE };
+
+    pub(crate) fn open_key<C: Crypto>(&self) -> C::OpenKey {
+        let (peer_to_relay, _) = self.root.keys::<C>();
+        C::open_key(self.suite, &peer_to_relay)
+    }
+
+    pub(crate) fn seal_key<C: Crypto>(&self) -> C::SealKey {
+        let (_, relay_to_peer) = self.root.keys::<C>();
+        C::seal_key(self.suite, &relay_to_peer)
+    }
 }
 
 impl Pending {

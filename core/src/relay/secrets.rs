@@ -148,7 +148,7 @@ impl<C: Crypto> Secrets<C> {
     pub(crate) fn subject(&self, subject: &[u8; 16], peer: &PublicKey) -> CircleKey {
         let name: &[u8] = if *subject == [0; 16] { &peer.0 } else { subject };
         let [a, b, c, d, e, f, g, h, ..] = C::hmac_sha256(&self.subject_key.0, &[name]);
-        CircleKey([[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes))
+        CircleKey::from(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     }
 
     fn cookie_of(&self, epoch: u64, address: Address) -> Cookie {

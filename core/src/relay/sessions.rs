@@ -4,22 +4,20 @@ use core::time::Duration;
 
 use super::circle::{Circle, CircleKey, Member};
 use super::index::scale;
-use super::list::{Linked, Links, List, NIL};
+use super::list::{Linked, Links, List, NIL, Place};
 use super::pending::HopKeys;
 use super::wheel::{Spoke, Wheel};
-use crate::crypto::{Secret, Suite};
 use crate::time::Instant;
 
 /// The owner's half of one slot.
 pub struct Session {
-    open: Secret,
-    seal: Secret,
+    keys: HopKeys,
     /// Whose slot this is (while it is not free).
     pub(crate) key: KeyHash,
     /// First slot whose key falls into the bucket with this slot's number.
-    chain_head: u32,
+    chain_head: Place,
     /// Next slot in this slot's own key chain.
-    chain_next: u32,
+    chain_next: Place,
     received: Window,
     sent: u32,
     /// When the session ends unless it is kept alive, in [`Slots`]' seconds.
@@ -33,7 +31,6 @@ pub struct Session {
     /// Index + 1 of the bind that waits for its proof here (0: none).
     pending: u16,
     pub(crate) state: State,
-    suite: Suite,
 }
 
 /// What a slot is used for; each but `Live` has a list of its own or the pending bind's.
@@ -55,11 +52,10 @@ impl Session {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            open: Secret([0; 32]),
-            seal: Secret([0; 32]),
+            keys: HopKeys::NONE,
             key: KeyHash::NONE,
-            chain_head: NIL,
-            chain_next: NIL,
+            chain_head: Place::NONE,
+            chain_next: Place::NONE,
             received: Window::NEW,
             sent: 0,
             deadline: 0,
@@ -70,19 +66,16 @@ impl Session {
             spoke: Spoke::NONE,
             pending: 0,
             state: State::Free,
-            suite: Suite::ChaChaPoly,
         }
     }
 
     pub(crate) fn keys(&self) -> HopKeys {
-        HopKeys { suite: self.suite, open: self.open.clone(), seal: self.seal.clone() }
+        self.keys.clone()
     }
 
     /// New keys: both directions count from 0 again.
     pub(crate) fn set_keys(&mut self, keys: &HopKeys) {
-        self.open = keys.open.clone();
-        self.seal = keys.seal.clone();
-        self.suite = keys.suite;
+        self.keys = keys.clone();
         self.received = Window::NEW;
         self.sent = 0;
     }
@@ -235,9 +228,9 @@ impl Slots {
         sessions: &'s [Session],
         key: KeyHash,
     ) -> impl Iterator<Item = u32> + use<'s> {
-        let head = sessions.get(chain(sessions, key)).map_or(NIL, |s| s.chain_head);
+        let head = sessions.get(chain(sessions, key)).map_or(NIL, |s| s.chain_head.get());
         let next = move |slot: &u32| {
-            sessions.get(*slot as usize).map(|s| s.chain_next).filter(|&n| n != NIL)
+            sessions.get(*slot as usize).map(|s| s.chain_next.get()).filter(|&n| n != NIL)
         };
         core::iter::successors(Some(head).filter(|&n| n != NIL), next)
             .filter(move |&slot| sessions.get(slot as usize).is_some_and(|s| s.key == key))
@@ -262,8 +255,9 @@ impl Slots {
     ) {
         self.free_list(slot).remove(sessions, slot);
         let bucket = chain(sessions, key);
-        let head =
-            sessions.get_mut(bucket).map_or(NIL, |s| core::mem::replace(&mut s.chain_head, slot));
+        let head = sessions
+            .get_mut(bucket)
+            .map_or(Place::NONE, |s| core::mem::replace(&mut s.chain_head, Place::of(slot)));
         if let Some(session) = sessions.get_mut(slot as usize) {
             session.key = key;
             session.chain_next = head;
@@ -390,20 +384,20 @@ impl Slots {
     fn unchain(&self, sessions: &mut [Session], slot: u32, key: KeyHash) {
         let next = sessions
             .get_mut(slot as usize)
-            .map_or(NIL, |s| core::mem::replace(&mut s.chain_next, NIL));
+            .map_or(Place::NONE, |s| core::mem::replace(&mut s.chain_next, Place::NONE));
         let bucket = chain(sessions, key);
         let Some(head) = sessions.get_mut(bucket) else { return };
-        if head.chain_head == slot {
+        if head.chain_head.get() == slot {
             head.chain_head = next;
             return;
         }
-        let mut at = head.chain_head;
+        let mut at = head.chain_head.get();
         while let Some(session) = sessions.get_mut(at as usize) {
-            if session.chain_next == slot {
+            if session.chain_next.get() == slot {
                 session.chain_next = next;
                 return;
             }
-            at = session.chain_next;
+            at = session.chain_next.get();
         }
     }
 
@@ -456,9 +450,9 @@ mod tests {
     use crate::relay::SESSION_BYTES;
 
     #[test]
-    fn a_session_costs_at_most_240_bytes() {
-        const { assert!(size_of::<Session>() <= 160) };
-        const { assert!(SESSION_BYTES <= 240) };
+    fn a_session_costs_at_most_192_bytes() {
+        const { assert!(size_of::<Session>() <= 112) };
+        const { assert!(SESSION_BYTES <= 192) };
     }
 
     proptest! {

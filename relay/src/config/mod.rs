@@ -48,7 +48,7 @@ keys! {
     /// The region in its directory entry, and the one that tokens may name: letters, digits, "-", "_", "."; at most 32.
     region: String = String::new(), "", ANY, Start, "\"eu-1\"";
 
-    /// Sessions at most; each costs 240 bytes.
+    /// Sessions at most; each costs 192 bytes.
     sessions: u32 = RelayLimits::default().sessions, "sessions", 8..=16_777_215, Start, "";
 
     /// Sessions from one IPv4 address or IPv6 /64 at most.
