@@ -4,12 +4,17 @@
 mod running;
 
 use core::time::Duration;
+use std::fs;
 use std::net::UdpSocket;
 
-use running::client::data;
+use running::client::{Client, Hop as _, data};
 use running::{Running, Socket};
-use waylane_core::wire::hop::{ControlMessage, Probe};
-use waylane_relay::{BackEnd, Config, IoChoice, Relay, RelayState, StartError};
+use waylane_core::crypto::Secret;
+use waylane_core::id::PublicKey;
+use waylane_core::token::{Claims, KeyId, Region};
+use waylane_core::wire::hop::{ControlMessage, Probe, Refused, RefusedReason};
+use waylane_crypto::TokenSigner;
+use waylane_relay::{BackEnd, Config, IoChoice, Mode, Relay, RelayState, StartError};
 
 #[test]
 fn two_sockets_exchange_a_datagram() {
@@ -53,6 +58,48 @@ fn a_restart_with_the_same_key_keeps_entry_and_sessions() {
     assert!(client.recover(&mut socket, session) <= 3);
     assert_eq!(client.session, session);
     relay.stop();
+}
+
+#[test]
+fn a_bind_with_a_token_that_comes_again_takes_nothing_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let signer = TokenSigner::from_secret(&Secret([1; 32]));
+    let mut config = dev("127.0.0.1:0");
+    config.mode = Mode::Token;
+    config.key_file = Some(directory.path().join("relay.key"));
+    config.token_keys = Some(directory.path().join("token-keys"));
+    fs::write(config.token_keys.as_ref().unwrap(), signer.public().to_string()).unwrap();
+    let relay = Running::start(&config, BackEnd::portable).unwrap();
+    let [mut a, mut b, mut thief] = [(); 3].map(|()| Socket::new(&relay));
+    let [mut alice, mut bob] = [1, 2].map(Client::new);
+    for client in [&mut alice, &mut bob] {
+        client.token = signer.issue(&claims(*client.key.public())).as_bytes().to_vec();
+    }
+    bob.bind(&mut b, false);
+    bob.prove(&mut b);
+
+    let cookie = alice.cookie(&mut a);
+    let (bind, handshake) = alice.bind_datagram(a.relay_key(), cookie, false);
+    let bound = a.exchange(alice.address, &bind).unwrap();
+    assert_eq!(a.exchange(alice.address, &bind).as_ref(), Some(&bound), "the same answer");
+    let address = alice.address;
+    let is_refused = |thief: &mut Socket| {
+        let refused = thief.exchange(address, &bind).unwrap();
+        Refused::parse(&refused).unwrap().reason == RefusedReason::Cookie
+    };
+    assert!(is_refused(&mut thief), "before its proof");
+    alice.accept_bound(&handshake, bound).unwrap();
+    alice.prove(&mut a);
+    assert!(is_refused(&mut thief), "after it");
+    // As if by a forger of her address, who cannot read the answer nor prove it.
+    a.exchange(alice.address, &bind).unwrap();
+    assert!(alice.keeps_alive(&mut a), "her keys are what they were");
+    let datagram = data(alice.session);
+    b.socket.send(&datagram).unwrap();
+    assert_eq!(a.receive(), Some(datagram));
+    let control = relay.stop().counters().owner.control;
+    assert_eq!((control.sessions_begun, control.sessions_live), (2, 2));
+    assert_eq!((control.repeated, control.refused), (1, 2));
 }
 
 #[test]
@@ -126,6 +173,19 @@ fn what_cannot_start_says_why() {
     config.region = "two words".into();
     let error = Relay::bind(&config).err().unwrap();
     assert!(error.to_string().contains("region"), "{error}");
+}
+
+fn claims(peer: PublicKey) -> Claims {
+    Claims {
+        key: KeyId::default(),
+        expiry_unix_s: u64::from(u32::MAX),
+        peer: Some(peer),
+        subject: [0; 16],
+        region: Region::NONE,
+        sessions: 0,
+        packets_per_second: 0,
+        bytes_per_second: 0,
+    }
 }
 
 fn dev(listen: &str) -> Config {
