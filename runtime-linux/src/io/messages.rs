@@ -195,11 +195,11 @@ fn count(sent: &mut Sent, run: &[Outgoing], result: Result<(), i32>) {
 
 impl Control {
     fn of(segment_len: usize) -> Self {
-        let header = libc::cmsghdr {
-            cmsg_len: (mem::size_of::<libc::cmsghdr>() + 2) as _,
-            cmsg_level: libc::SOL_UDP,
-            cmsg_type: libc::UDP_SEGMENT,
-        };
+        // SAFETY: it is made of integers. By name it cannot be made: musl's has padding of its own.
+        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
+        header.cmsg_len = (mem::size_of::<libc::cmsghdr>() + 2) as _;
+        header.cmsg_level = libc::SOL_UDP;
+        header.cmsg_type = libc::UDP_SEGMENT;
         Self { header, segment_len: segment_len as u16, rest: [0; _] }
     }
 }
