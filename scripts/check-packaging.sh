@@ -1,20 +1,16 @@
 #!/usr/bin/env bash
 # Checks what ships for operators, by what can be had without the network it is for: the unit by
 # systemd-analyze, rules and the Prometheus file by promtool, compose and Kubernetes files by their
-# schemas (Python packages, into a folder of the build), and docs/operating.md by doing what it says
-# up to a relay that answers. For Debian; the first argument is the waylane program.
+# schemas, and the settings in all of them by the program itself, which is the first argument.
+# scripts/install-packaging.sh installs what it needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(realpath "${1:?usage: scripts/check-packaging.sh PROGRAM}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-need() { # COMMAND PACKAGE
-    command -v "$1" >/dev/null || { echo "missing: $1 (Debian: apt-get install $2)" >&2; exit 1; }
-}
-need systemd-analyze systemd
-need promtool prometheus
-need python3 python3-venv
+scripts/install-packaging.sh --list
+venv=target/packaging-venv
 
 echo "== systemd"
 sed "s#/usr/bin/waylane#$program#" packaging/systemd/waylane-relay.service >"$work/waylane-relay.service"
@@ -31,11 +27,6 @@ cp packaging/container/prometheus.yaml packaging/prometheus/rules.yml "$work/"
 promtool check config "$work/prometheus.yaml"
 
 echo "== compose and Kubernetes"
-venv=target/packaging-venv
-if [ ! -x "$venv/bin/kubernetes-validate" ] || ! "$venv/bin/python" -c 'import compose_spec' 2>/dev/null; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet kubernetes-validate==1.37.0 compose-spec==0.2.1
-fi
 "$venv/bin/kubernetes-validate" --strict packaging/kubernetes/relay.yaml
 "$venv/bin/python" - "$program" <<'PYTHON'
 import os, subprocess, sys, yaml
@@ -81,6 +72,3 @@ for word in open("packaging/container/Dockerfile").read().split():
 settings({**pairs, "WAYLANE_ANNOUNCE": "203.0.113.5:4433"})
 print("compose, Kubernetes and image settings serve")
 PYTHON
-
-echo "== docs/operating.md, followed"
-scripts/follow-operating.sh "$program"

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::{
-    Failure, bare, benches, demo, ebpf, fuzz, loom, metadata, paths, sanitizer, scenarios, targets,
-    tidy, watching,
+    Failure, bare, benches, demo, ebpf, fuzz, loom, metadata, packaging, paths, sanitizer,
+    scenarios, targets, tidy, watching,
 };
 
 /// Runs every step whose name holds one of `words` (without words all of [`STEPS`]), the later ones
@@ -64,7 +64,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 30] = [
+static STEPS: [Step; 34] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -83,6 +83,10 @@ static STEPS: [Step; 30] = [
     Step { name: "fast path, as root", run: ebpf::check },
     Step { name: "watching: install", run: watching::install },
     Step { name: "watching: page, terminal, Prometheus", run: watching::check },
+    Step { name: "packaging: install", run: packaging::install },
+    Step { name: "packaging: what ships", run: packaging::check },
+    Step { name: "packaging: image", run: packaging::image },
+    Step { name: "packaging: operating.md", run: packaging::follow },
     Step { name: "fuzz", run: fuzz::check },
     Step { name: "loom", run: loom::check },
     Step { name: "back ends, sanitized", run: sanitizer::check },

@@ -15,6 +15,7 @@ mod ebpf;
 mod fuzz;
 mod loom;
 mod metadata;
+mod packaging;
 mod paths;
 mod sanitizer;
 mod scenarios;

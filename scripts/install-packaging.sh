@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs what checks the files that ship for operators: systemd-analyze (as a program: nothing is
+# started), promtool, musl to link the image's program with, and the schemas of compose and Kubernetes
+# files as Python packages, which go into target/packaging-venv. For Debian 12 and later, as root where one of its packages is missing.
+# What is already there is left alone; plain `cargo test` needs none of it.
+#
+#   scripts/install-packaging.sh          installs what is missing
+#   scripts/install-packaging.sh --list   installs nothing, and fails if something is missing
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=target/packaging-venv
+schemas=(kubernetes-validate==1.37.0 compose-spec==0.2.1)
+
+missing=()
+command -v systemd-analyze >/dev/null || missing+=(systemd)
+command -v promtool >/dev/null || missing+=(prometheus)
+command -v musl-gcc >/dev/null || missing+=(musl-tools)
+command -v ip >/dev/null || missing+=(iproute2)
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+has_schemas() { "$venv/bin/python" -c 'import compose_spec, kubernetes_validate, yaml' 2>/dev/null; }
+has_schemas || missing+=("${schemas[@]}")
+if [[ ${#missing[@]} -eq 0 ]]; then
+    echo "install-packaging: everything is there"
+    exit 0
+fi
+echo "install-packaging: missing: ${missing[*]}"
+if [[ "${1:-}" == --list ]]; then
+    echo "install-packaging: run scripts/install-packaging.sh" >&2
+    exit 1
+fi
+
+debian=()
+for package in "${missing[@]}"; do
+    [[ $package == *==* ]] || debian+=("$package")
+done
+if [[ ${#debian[@]} -ne 0 ]]; then
+    if [[ $EUID -ne 0 ]]; then
+        echo "install-packaging: needs root to install ${debian[*]}: sudo $0" >&2
+        exit 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update --quiet --quiet
+    apt-get install --yes --quiet --quiet --no-install-recommends "${debian[@]}" >/dev/null
+fi
+if ! has_schemas; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet "${schemas[@]}"
+fi
+echo "install-packaging: installed ${missing[*]}"
