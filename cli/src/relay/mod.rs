@@ -71,14 +71,15 @@ fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
     if options.dev {
         eprintln!("*** OPEN TO EVERYBODY on this machine: for development, nothing else ***");
     }
-    eprintln!("* directory entry, for 'waylane host --relay' or a game's directory:");
-    println!("{}", relay.entry());
     let again = options.clone();
     let read = move || {
         again.settings().and_then(|settings| settings.check()).map_err(|error| error.to_string())
     };
     // A development relay belongs to its terminal, and ends with it.
     signals::follow(relay.handle(), (!options.dev).then_some(read))?;
+    // Who has read the entry may send a signal at once, so it comes behind their being followed.
+    eprintln!("* directory entry, for 'waylane host --relay' or a game's directory:");
+    println!("{}", relay.entry());
     service::watch(relay.handle());
     service::ready();
     let outcome = relay.run().map_err(|e| format!("the relay cannot go on: {e}").into());
