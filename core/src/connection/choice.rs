@@ -145,17 +145,17 @@ impl<C: Crypto> Peer<C> {
     /// A packet came through `relay`: notes when, for silence to be noticed.
     pub(super) fn on_heard(&mut self, now: Instant, relay: RelayIndex) {
         self.hearing.on_packet(now);
-        if !self.paths.has_several() {
-            return;
-        }
-        if self.choice.is_doubting() && self.uses_relay(relay) {
-            self.choice.on_heard();
-        }
         // Set once and looked at when due, as the moment moves with every packet.
         if self.timers.get(Timer::Silence) == Instant::FAR
             && let Some(at) = self.hearing.wonders_at()
         {
             self.timers.set(Timer::Silence, at);
+        }
+        if !self.paths.has_several() {
+            return;
+        }
+        if self.choice.is_doubting() && self.uses_relay(relay) {
+            self.choice.on_heard();
         }
         if self.timers.get(Timer::Measure) == Instant::FAR {
             self.timers.set(Timer::Measure, now + MEASURE_PAUSE);
@@ -166,7 +166,10 @@ impl<C: Crypto> Peer<C> {
         match self.hearing.wonders_at() {
             Some(at) if at > context.now => self.timers.set(Timer::Silence, at),
             Some(_) if self.paths.has_several() => self.doubt(context, Doubt::Silence),
-            Some(_) | None => {}
+            // Who sends steadily has no probe time-outs, as each packet puts the next one off: the
+            // relay is asked now, so that it is found at another address, or given up, soon.
+            Some(_) => self.ask_relay(context),
+            None => {}
         }
     }
 
