@@ -13,6 +13,7 @@ use std::rc::Rc;
 use common::{ms, secs};
 use pair_game::{Game, HOPS, R1, R2, game_over, seeds};
 use waylane_core::endpoint::{Endpoint as CoreEndpoint, Refusal, RelayPolicy, RelayState};
+use waylane_core::limits::Limits;
 use waylane_sim::{A, B, Driving, FRAME, Link, PlayerSetup, RelayNo, Way, World};
 
 /// From a relay's death until messages arrive again, in ms: of both players, sorted.
@@ -338,7 +339,10 @@ fn two_hundred_players_of_a_dead_relay_are_back_within_two_seconds() {
     let relays = [world.add_relay(), world.add_relay(), world.add_relay()];
     let players: Vec<_> = (0..2 * PAIRS)
         .map(|_| {
-            let player = world.add_player(PlayerSetup::new(&relays));
+            let mut setup = PlayerSetup::new(&relays);
+            // By default each would have memory for 64 others.
+            setup.config.limits = Limits::for_peers(2);
+            let player = world.add_player(setup);
             for relay in relays {
                 let hops = HOPS + if relay == relays[0] { ms(0) } else { ms(2 * relay.0 as u64) };
                 world.set_leg(player, relay, Link::delayed(hops));
