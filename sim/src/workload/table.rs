@@ -77,7 +77,7 @@ impl Suite {
             let reports = self.each(|seed| game(seed, &path, redundancy, W1, self.pace));
             let never = if redundancy == Some(0) { ", no repeats" } else { "" };
             let case = format!("{}{never}", percent("loss", loss));
-            rows.extend(self.game_rows("W1", &case, &reports, p99, overhead));
+            rows.extend(self.game_rows("W1", &case, &reports, p99, overhead, 62.0));
         }
         rows
     }
@@ -86,7 +86,8 @@ impl Suite {
         let burst = Some(Burst { loss: 0.05, length: 4.0 });
         let reports =
             self.each(|seed| game(seed, &Path { burst, ..game_path() }, None, W1, self.pace));
-        self.game_rows("W1", "burst loss 5 %, mean 4", &reports, Some(120.0), None)
+        // A silence of several frames has the relay asked whether it is there: 0.4 packets a second.
+        self.game_rows("W1", "burst loss 5 %, mean 4", &reports, Some(120.0), None, 62.5)
     }
 
     fn game_rows(
@@ -96,6 +97,7 @@ impl Suite {
         reports: &[GameReport],
         p99: Option<f64>,
         overhead: Option<f64>,
+        packets_per_second: f64,
     ) -> Vec<Row> {
         let row = |figure, measured, target| self.row(workload, case, figure, measured, target);
         let mut rows = Vec::new();
@@ -123,7 +125,7 @@ impl Suite {
         rows.push(row(
             "packets/s, busier way",
             each(|report| report.packets_per_second[0].max(report.packets_per_second[1])),
-            Some(Target::AtMost(62.0)),
+            Some(Target::AtMost(packets_per_second)),
         ));
         rows
     }
