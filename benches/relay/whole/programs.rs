@@ -63,7 +63,7 @@ fn fast_path(choice: FastPathChoice, interface: &str, load: Load) -> io::Result<
     (config.io, config.workers) = (IoChoice::Mmsg, 1);
     (config.fast_path, config.interface) = (choice, interface.to_owned());
     let BackEnd { mut workers, tables, fast_path, outlet: _outlet, .. } =
-        back_end(&config).map_err(io::Error::other)?;
+        back_end(&config, None).map_err(io::Error::other)?;
     let fast_path = fast_path.ok_or_else(|| io::Error::other("there is no fast path"))?;
     if choice == FastPathChoice::Xdp && !is_native(interface)? {
         return Err(io::Error::other("it is not in the driver"));
