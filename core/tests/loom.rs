@@ -128,7 +128,13 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
     builder.max_branches = 100_000;
     // The largest model has more orders than CI has time for: it looks at those that it gets to.
     builder.max_duration = Some(Duration::from_secs(20));
-    builder.check(model);
+    let model = std::sync::Arc::new(model);
+    builder.check(move || {
+        let model = std::sync::Arc::clone(&model);
+        // The model's own thread has 32 KiB of stack, too little for an owner of sessions.
+        let roomy = thread::Builder::new().stack_size(STACK_WORDS);
+        roomy.spawn(move || model()).unwrap().join().unwrap();
+    });
 }
 
 fn address(n: u8) -> SocketAddr {
@@ -151,6 +157,9 @@ const fn tag(n: u8) -> u32 {
 
 const TO_ITSELF: Verdict = Verdict::Drop(DropReason::ToItself);
 const NOBODY_THERE: Verdict = Verdict::Drop(DropReason::NoDestination);
+
+/// 256 KiB on machines of 64 bits.
+const STACK_WORDS: usize = 0x8000;
 
 /// Switches between threads that no thread asked for: what a torn read needs is one, and one more
 /// to be seen.
