@@ -7,7 +7,7 @@ mod running;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use running::client::{Client, data};
@@ -23,6 +23,7 @@ use waylane_runtime_linux::back_end;
 
 #[test]
 fn workers_serve_everybody_whoever_bound_where() {
+    let _alone = alone();
     for io in [IoChoice::Auto, IoChoice::Uring, IoChoice::Mmsg, IoChoice::Std] {
         for listen in ["127.0.0.1:0", "[::1]:0"] {
             let mut config = dev(listen, io);
@@ -39,6 +40,7 @@ fn workers_serve_everybody_whoever_bound_where() {
 
 #[test]
 fn what_a_container_refuses_is_said_once_and_done_without() {
+    let _alone = alone();
     // io_uring, bpf, segmentation, huge pages and merging: as strict containers are.
     let log = Log::default();
     let shown = log.clone();
@@ -71,6 +73,7 @@ fn what_a_container_refuses_is_said_once_and_done_without() {
 #[cfg(not(feature = "ebpf"))]
 #[test]
 fn a_fast_path_that_is_not_built_in_is_an_error_only_where_it_is_asked_for() {
+    let _alone = alone();
     for choice in [FastPathChoice::Xdp, FastPathChoice::Tc] {
         let mut config = dev("127.0.0.1:0", IoChoice::Std);
         config.fast_path = choice;
@@ -82,6 +85,13 @@ fn a_fast_path_that_is_not_built_in_is_an_error_only_where_it_is_asked_for() {
         config.fast_path = choice;
         waylane_relay::Relay::over(&config, back_end).unwrap();
     }
+}
+
+/// Waits until no other test starts relays: while one thread listens to what is logged, another
+/// that comes to a place in the code first has `tracing` take it for one that nobody listens to.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn everybody_hears_everybody(relay: &Running) {

@@ -1,6 +1,5 @@
 //! Players in one namespace, a relay in the other, and the kernel's programs between them.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
@@ -11,12 +10,12 @@ use std::time::Instant;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use waylane_core::id::SessionId;
 use waylane_core::wire::hop::ControlMessage;
-use waylane_relay::{Config, FastPathChoice, RelayCounters};
-use waylane_runtime_linux::back_end;
+use waylane_relay::{FastPathChoice, RelayCounters};
 
-use crate::net::{Net, PLAYERS, RELAY};
+use crate::net::{Net, PLAYERS};
 use crate::running::client::{Hop as _, data};
 use crate::running::{Running, Socket};
+use crate::serving::{config, player, start, two_players};
 
 #[test]
 fn tc_forwards_ipv4() {
@@ -74,8 +73,7 @@ fn where_the_kernel_refuses_ebpf_the_workers_forward() {
     assert_eq!(log.matches(told).count(), 1, "{log}");
     assert!(log.contains("Operation not permitted"), "{log}");
     net.in_world(|| {
-        let [mut near, mut far] = PLAYERS[0].map(|own| player(&relay, own));
-        let clients = [near.bound(1), far.bound(2)];
+        let ([near, far], clients) = two_players(&relay, 0);
         exchange(&near, &far, &datagrams(clients[1].session, 1, 0));
     });
     assert_eq!(relay.stop().counters().fast_path_percent(), 0);
@@ -84,13 +82,10 @@ fn where_the_kernel_refuses_ebpf_the_workers_forward() {
 /// Routes that go and come back, and a neighbour that becomes another.
 #[test]
 fn next_hops_are_the_kernels() {
-    let mut net = Net::new();
-    net.whole_checksums();
-    net.take_xdp();
+    let net = Net::with_cards();
     let relay = net.in_relay(|| start(FastPathChoice::Xdp, 0));
     net.in_world(|| {
-        let [mut near, mut far] = PLAYERS[0].map(|own| player(&relay, own));
-        let clients = [near.bound(1), far.bound(2)];
+        let ([near, far], clients) = two_players(&relay, 0);
         let to_far = data(clients[1].session);
         exchange(&near, &far, core::slice::from_ref(&to_far));
 
@@ -129,13 +124,10 @@ fn next_hops_are_the_kernels() {
 /// The rules that the relay reads again are the kernel's too.
 #[test]
 fn budgets_change_in_the_kernel() {
-    let mut net = Net::new();
-    net.whole_checksums();
-    net.take_xdp();
+    let net = Net::with_cards();
     let relay = net.in_relay(|| start(FastPathChoice::Xdp, 0));
     net.in_world(|| {
-        let [mut near, mut far] = PLAYERS[0].map(|own| player(&relay, own));
-        let clients = [near.bound(1), far.bound(2)];
+        let ([near, far], clients) = two_players(&relay, 0);
         let mut config = config(FastPathChoice::Xdp, 0);
         (config.packets_per_second, config.burst_ms) = (1, 1000);
         relay.handle.reload(&config).unwrap();
@@ -172,8 +164,7 @@ fn everything_between_two_players(choice: FastPathChoice, family: usize, traffic
     // What has no checksum yet the worker does; all else is in the kernel, to the last datagram.
     let in_kernel = choice != FastPathChoice::Off && traffic != Traffic::Offloaded;
     net.in_world(|| {
-        let [mut near, mut far] = PLAYERS[family].map(|own| player(&relay, own));
-        let mut clients = [near.bound(1), far.bound(2)];
+        let ([near, far], mut clients) = two_players(&relay, family);
         let to = [clients[0].session, clients[1].session];
         let bound = relay.handle.counters();
 
@@ -229,28 +220,6 @@ fn everything_between_two_players(choice: FastPathChoice, family: usize, traffic
     assert_eq!(counters.received(), done + counters.dropped(), "{counters:?}");
     let unbound = counters.workers.forward.unbound;
     assert!(unbound >= 2 && counters.fast_path.unbound == 0, "{counters:?}");
-}
-
-/// A relay at an address of this namespace.
-pub(crate) fn start(choice: FastPathChoice, family: usize) -> Running {
-    // What it chose stands in a failed test's output.
-    drop(tracing_subscriber::fmt().with_test_writer().try_init());
-    Running::start(&config(choice, family), back_end).unwrap()
-}
-
-fn config(choice: FastPathChoice, family: usize) -> Config {
-    let mut config = Config::dev();
-    config.mode = waylane_relay::Mode::Open;
-    config.listen = vec![SocketAddr::new(RELAY[family].parse().unwrap(), 0)];
-    config.key_file = Some(std::env::temp_dir().join(format!("waylane-{}", std::process::id())));
-    config.fast_path = choice;
-    config.sessions = 1000;
-    config
-}
-
-/// A player's socket at `own`.
-fn player(relay: &Running, own: &str) -> Socket {
-    Socket::at(relay, own.parse().unwrap())
 }
 
 /// Some datagrams of all sizes that differ in every byte they may.

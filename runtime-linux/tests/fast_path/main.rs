@@ -10,6 +10,4 @@ mod differential;
 mod end_to_end;
 mod frames;
 mod net;
-mod soak;
-#[path = "../soaking/mod.rs"]
-mod soaking;
+mod serving;

@@ -67,6 +67,14 @@ impl Net {
         net
     }
 
+    /// Makes them so that the players' packets are as a network card's, and taken by XDP.
+    pub(crate) fn with_cards() -> Self {
+        let mut net = Self::new();
+        net.whole_checksums();
+        net.take_xdp();
+        net
+    }
+
     /// Has the players send whole checksums, as a network card does.
     pub(crate) fn whole_checksums(&self) {
         self.in_world(|| set(&self.world, TX_CHECKSUMS, 0)).unwrap();
