@@ -127,7 +127,7 @@ fn budgets_change_in_the_kernel() {
     let net = Net::with_cards();
     let relay = net.in_relay(|| start(FastPathChoice::Xdp, 0));
     net.in_world(|| {
-        let ([near, far], clients) = two_players(&relay, 0);
+        let ([near, _], clients) = two_players(&relay, 0);
         let mut config = config(FastPathChoice::Xdp, 0);
         (config.packets_per_second, config.burst_ms) = (1, 1000);
         relay.handle.reload(&config).unwrap();
