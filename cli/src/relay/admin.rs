@@ -1,7 +1,8 @@
 //! The admin port of `waylane relay`.
 
+use core::net::SocketAddr;
 use core::time::Duration;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::thread;
 
 use waylane_admin::Admin;
@@ -33,16 +34,7 @@ pub(super) fn open(choice: AdminChoice, relay: RelayHandle) -> Result<Option<Adm
         let why = format!("admin: cannot bind {address}: {error}; name another, or \"off\"");
         Failure::new(Failure::LISTEN, &why)
     })?;
-    let address = admin.address();
-    if !address.ip().is_loopback() {
-        tracing::warn!("whoever reaches the admin port sees what it shows: keep it from the world");
-    }
-    let top = if address == AdminChoice::USUAL {
-        "waylane top".to_owned()
-    } else {
-        format!("waylane top --admin {address}")
-    };
-    eprintln!("* what it does: http://{address}/, or '{top}'");
+    tell(&admin);
     Ok(Some(admin))
 }
 
@@ -53,23 +45,50 @@ pub(super) fn open_after(choice: AdminChoice, relay: RelayHandle) {
         AdminChoice::At(address) => address,
         AdminChoice::Auto | _ => AdminChoice::USUAL,
     };
-    let serve = move || {
-        for _ in 0..TRIES {
-            match Admin::serve(address, relay.clone()) {
-                Ok(_admin) => loop {
-                    thread::park();
-                },
-                Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                    thread::park_timeout(BETWEEN_TRIES);
-                }
-                Err(error) => return tracing::error!("admin: cannot bind {address}: {error}"),
+    let serve = move || match when_free(address, &relay).or_else(|error| match choice {
+        // It was another relay's all the time.
+        AdminChoice::Auto => Admin::serve((address.ip(), 0).into(), relay),
+        AdminChoice::Off | AdminChoice::At(_) | _ => Err(error),
+    }) {
+        Ok(admin) => {
+            tell(&admin);
+            loop {
+                thread::park();
             }
         }
-        tracing::error!("admin: {address} is still in use: there is no admin port");
+        Err(error) => {
+            tracing::error!("there is no admin port: admin: cannot bind {address}: {error}");
+        }
     };
     if let Err(error) = thread::Builder::new().name("admin".to_owned()).spawn(serve) {
         tracing::error!("there is no admin port: {error}");
     }
+}
+
+fn when_free(address: SocketAddr, relay: &RelayHandle) -> io::Result<Admin> {
+    let mut tries = TRIES;
+    loop {
+        match Admin::serve(address, relay.clone()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {
+                tries -= 1;
+                thread::park_timeout(BETWEEN_TRIES);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn tell(admin: &Admin) {
+    let address = admin.address();
+    if !address.ip().is_loopback() {
+        tracing::warn!("whoever reaches the admin port sees what it shows: keep it from the world");
+    }
+    let top = if address == AdminChoice::USUAL {
+        "waylane top".to_owned()
+    } else {
+        format!("waylane top --admin {address}")
+    };
+    eprintln!("* what it does: http://{address}/, or '{top}'");
 }
 
 const TRIES: u32 = 100;

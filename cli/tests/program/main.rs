@@ -15,3 +15,5 @@ mod running;
 mod sim;
 mod tokens;
 mod top;
+#[cfg(unix)]
+mod upgrade;

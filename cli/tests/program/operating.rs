@@ -1,7 +1,6 @@
 //! A relay in an operator's hands: stopped under traffic, told to read its settings again.
 
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use crate::running::{Running, complaint, run, scratch};
 pub(crate) struct Relay {
     pub(crate) program: Running,
     pub(crate) entry: RelayEntry,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     key: PathBuf,
 }
 
@@ -36,16 +35,22 @@ impl Relay {
         (program, entry)
     }
 
+    /// Writes other settings, for who reads them next.
+    pub(crate) fn write(&self, settings: &str) {
+        write(&self.file, &self.key, settings);
+    }
+
     /// Writes other settings and says so.
     fn reload(&mut self, settings: &str) {
-        write(&self.file, &self.key, settings);
+        self.write(settings);
         self.program.signal("HUP");
     }
 }
 
 fn write(file: &Path, key: &Path, settings: &str) {
     let key = key.to_str().unwrap();
-    let text = format!("mode = \"dev\"\nlisten = \"127.0.0.1:0\"\nkey_file = {key:?}\n{settings}");
+    let mode = if settings.contains("mode = ") { "" } else { "mode = \"dev\"\n" };
+    let text = format!("{mode}listen = \"127.0.0.1:0\"\nkey_file = {key:?}\n{settings}");
     std::fs::write(file, text).unwrap();
 }
 
@@ -57,19 +62,23 @@ pub(crate) struct Player {
 
 /// A player's way to the relay.
 pub(crate) struct Line {
-    socket: UdpSocket,
+    pub(crate) socket: UdpSocket,
     relay: PublicKey,
 }
 
 impl Player {
     pub(crate) fn new(entry: &RelayEntry, n: u8) -> Self {
-        let mut player = Self::unbound(entry, n);
-        player.client.bind(&mut player.line, false);
-        player.client.prove(&mut player.line);
-        player
+        Self::unbound(entry, n).bound()
     }
 
-    fn unbound(entry: &RelayEntry, n: u8) -> Self {
+    /// With the session that it asks for.
+    pub(crate) fn bound(mut self) -> Self {
+        self.client.bind(&mut self.line, false);
+        self.client.prove(&mut self.line);
+        self
+    }
+
+    pub(crate) fn unbound(entry: &RelayEntry, n: u8) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(entry.addresses()[0]).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -96,20 +105,39 @@ impl Player {
         assert_eq!(other.line.receive(), Some(data(other.client.session)));
     }
 
+    /// Whether the relay has its session, and answers.
+    pub(crate) fn keeps_alive(&mut self) -> bool {
+        self.client.keeps_alive(&mut self.line)
+    }
+
+    /// Finds its session again, and says in how many round trips.
+    pub(crate) fn recover(&mut self) -> u32 {
+        let to = self.client.session;
+        self.client.recover(&mut self.line, to)
+    }
+
+    /// What the relay says to one who asks for a session, when it says no.
+    pub(crate) fn refusal(&mut self) -> RefusedReason {
+        let cookie = self.client.cookie(&mut self.line);
+        let (bind, _) = self.client.bind_datagram(self.line.relay, cookie, false);
+        let refused = self.line.exchange(self.client.address, &bind).unwrap();
+        Refused::parse(&refused).unwrap().reason
+    }
+
     /// The next control message; data is passed over.
     fn told(&self) -> ControlMessage {
         let mut received = core::iter::from_fn(|| self.line.receive());
         received.find_map(|datagram| self.client.open(&datagram)).expect("a control message")
     }
 
-    fn unbind(&mut self) {
+    pub(crate) fn unbind(&mut self) {
         let datagram = self.client.control(ControlMessage::Unbind);
         self.line.socket.send(&datagram).unwrap();
     }
 }
 
 impl Line {
-    fn receive(&self) -> Option<Vec<u8>> {
+    pub(crate) fn receive(&self) -> Option<Vec<u8>> {
         let mut bytes = [0; 2048];
         let len = self.socket.recv(&mut bytes).ok()?;
         Some(bytes[..len].to_vec())
@@ -140,10 +168,7 @@ fn a_relay_that_is_told_to_stop_drains_until_its_time_is_over() {
     // They are served on, others are not taken.
     alice.reaches(&bob);
     let mut late = Player::unbound(&relay.entry, 3);
-    let cookie = late.client.cookie(&mut late.line);
-    let (bind, _) = late.client.bind_datagram(late.line.relay, cookie, false);
-    let refused = late.line.exchange(late.client.address, &bind).unwrap();
-    assert_eq!(Refused::parse(&refused).unwrap().reason, RefusedReason::Draining);
+    assert_eq!(late.refusal(), RefusedReason::Draining);
     // Who is still there at the end is told.
     for player in [&alice, &bob] {
         assert_eq!(player.told(), ControlMessage::Expired);
@@ -201,7 +226,7 @@ fn settings_are_read_again_under_traffic_and_no_session_is_lost() {
         (0..in_burst).for_each(|_| alice.send_to(&bob));
         assert_eq!(bob.count(), in_burst);
     }
-    assert!(alice.client.keeps_alive(&mut alice.line) && bob.client.keeps_alive(&mut bob.line));
+    assert!(alice.keeps_alive() && bob.keeps_alive());
 
     // What is wrong changes nothing, and what cannot change is said.
     relay.reload("packets_per_second = 20\nburst = 5\n");
@@ -211,66 +236,6 @@ fn settings_are_read_again_under_traffic_and_no_session_is_lost() {
     relay.reload(&format!("{generous}sessions = 1000\n"));
     relay.program.err.with("changed at the next start only: sessions");
     alice.reaches(&bob);
-}
-
-#[test]
-fn an_upgrade_under_traffic_loses_nothing() {
-    let handover = scratch("handover");
-    let settings = format!("workers = 2\nhandover_socket = {:?}\n", handover.to_str().unwrap());
-    let mut relay = Relay::start("upgrade", &settings);
-    let (mut alice, bob) = (Player::new(&relay.entry, 1), Player::new(&relay.entry, 2));
-    let to = bob.client.session;
-    let line = alice.line.socket.try_clone().unwrap();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let sent = scope.spawn(|| {
-            let mut n: u32 = 0;
-            loop {
-                let last = stop.load(Ordering::Relaxed) || n > 200_000;
-                let mut datagram = data(to);
-                datagram[8..12].copy_from_slice(&n.to_le_bytes());
-                datagram[12] = u8::from(last);
-                line.send(&datagram).unwrap();
-                n += 1;
-                if last {
-                    return n;
-                }
-                std::thread::park_timeout(Duration::from_micros(300));
-            }
-        });
-        let received = scope.spawn(|| {
-            let mut n: u32 = 0;
-            loop {
-                let datagram = bob.line.receive().expect("nothing is lost");
-                assert_eq!(datagram[8..12], n.to_le_bytes(), "none is lost or overtaken");
-                n += 1;
-                if datagram[12] == 1 {
-                    return n;
-                }
-            }
-        });
-        // Once by starting the next one, once by a signal as a service manager would.
-        let (next, entry) = Relay::run(&relay.file);
-        assert_eq!(entry, relay.entry);
-        let mut before = core::mem::replace(&mut relay.program, next);
-        assert_eq!(before.wait().code(), Some(0));
-        before.err.with("another relay has taken the place of this one");
-        relay.program.err.with("taken over from the relay before");
-        relay.program.signal("USR2");
-        relay.program.out.with("@127.0.0.1:");
-        assert_eq!(relay.program.wait().code(), Some(0));
-        // It writes where its parent wrote.
-        relay.program.err.with("taken over from the relay before");
-        stop.store(true, Ordering::Relaxed);
-        assert_eq!(received.join().unwrap(), sent.join().unwrap());
-    });
-    assert!(alice.client.keeps_alive(&mut alice.line));
-    // The last one is nobody's child: it goes when a fourth takes over and is told to stop.
-    let (mut last, _) = Relay::run(&relay.file);
-    last.signal("INT");
-    last.err.with("once more to stop now");
-    last.signal("INT");
-    assert_eq!(last.wait().code(), Some(0));
 }
 
 #[test]

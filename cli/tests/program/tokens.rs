@@ -230,15 +230,15 @@ fn the_pages_python_signs_what_a_relay_takes() {
 }
 
 /// A game's backend: a key to sign with, and the file that a relay knows it by.
-struct Backend {
+pub(crate) struct Backend {
     secret: String,
     public: String,
-    keys: String,
+    pub(crate) keys: String,
     name: String,
 }
 
 impl Backend {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = |end: &str| scratch(&format!("{name}.{end}")).to_str().unwrap().to_owned();
         let (secret, keys) = (path("secret"), path("keys"));
         let made = run(&["token", "keygen", "--out", &secret]);
@@ -266,6 +266,11 @@ impl Backend {
     fn token(&self, key: &PlayerKey, change: impl FnOnce(&mut Claims)) -> Token {
         let mut peer = PublicKey([0; 32]);
         assert_eq!(base64url::decode(key.public.as_bytes(), &mut peer.0), Ok(32));
+        self.token_for(peer, change)
+    }
+
+    /// A token for this peer, as of [`token`](Self::token).
+    pub(crate) fn token_for(&self, peer: PublicKey, change: impl FnOnce(&mut Claims)) -> Token {
         let mut claims = Claims {
             key: KeyId::default(),
             expiry_unix_s: now() + 600,
