@@ -58,10 +58,10 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     fn dispatch(&mut self, from: SocketAddr, bytes: &mut [u8]) -> Result<(), Refusal> {
         let relays = self.memory.relays();
         let bound = |slot: &RelaySlot<C>| slot.session().is_some() && slot.is_at(from);
-        let place = relays.iter().position(bound);
-        if place.is_none() && !relays.iter().any(|slot| slot.is_at(from)) {
-            return Err(Refusal::UnknownSource);
-        }
+        let place = match relays.iter().position(bound) {
+            Some(place) => Some(place),
+            None => self.place_elsewhere(from)?,
+        };
         let kind = Kind::of(bytes).map_err(refused)?;
         if !kind.is_forwarded() {
             return self.dispatch_hop(from, kind, bytes);
@@ -91,6 +91,17 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         }
     }
 
+    /// Which relay with a session has this address besides the one in use there: what was under way
+    /// when another came into use still comes from it.
+    #[inline(never)]
+    fn place_elsewhere(&self, from: SocketAddr) -> Result<Option<usize>, Refusal> {
+        let relays = self.memory.relays();
+        if !relays.iter().any(|slot| slot.has_address(from)) {
+            return Err(Refusal::UnknownSource);
+        }
+        Ok(relays.iter().position(|slot| slot.session().is_some() && slot.has_address(from)))
+    }
+
     #[inline(never)]
     fn handle_response(&mut self, relay: RelayIndex, bytes: &mut [u8]) -> Result<(), Refusal> {
         let header = Response::parse(bytes).map_err(refused)?;
@@ -113,8 +124,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     ) -> Result<(), Refusal> {
         let mut handled = Err(Refusal::UnknownSource);
         for place in 0..self.memory.relays().len() {
-            if self.memory.relays()[place].is_at(from) {
-                handled = self.handle_hop(RelayIndex(place as u8), kind, bytes);
+            if self.memory.relays()[place].has_address(from) {
+                handled = self.handle_hop(RelayIndex(place as u8), from, kind, bytes);
                 // Refused as unexpected, it was not touched.
                 if handled != Err(Refusal::Unexpected) {
                     break;
@@ -127,6 +138,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     fn handle_hop(
         &mut self,
         relay: RelayIndex,
+        from: SocketAddr,
         kind: Kind,
         bytes: &mut [u8],
     ) -> Result<(), Refusal> {
@@ -144,7 +156,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let slot = &mut context.relays[place];
         let before = (slot.session(), slot.proven_session());
         let drained = slot.is_draining();
-        let handled = slot.handle(context.now, kind, &mut hop, bytes);
+        let handled = slot.handle(context.now, from, kind, &mut hop, bytes);
         let after = (slot.session(), slot.proven_session());
         let drains = slot.is_draining() && !drained;
         if before.0 != after.0 && after.0.is_some() {

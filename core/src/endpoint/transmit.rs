@@ -253,8 +253,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             token: token.as_ref(),
         };
         let transmit = context.relays.iter_mut().find_map(|slot| {
-            let len = slot.poll_transmit(context.now, &mut hop, out)?;
-            Some(Transmit { to: slot.address()?, len, segment_size: None })
+            let (to, len) = slot.poll_transmit(context.now, &mut hop, out)?;
+            Some(Transmit { to, len, segment_size: None })
         });
         if transmit.is_some() {
             return transmit;

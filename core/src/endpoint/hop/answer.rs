@@ -1,5 +1,6 @@
 //! What a relay says, and what the client makes of it.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::{
@@ -19,21 +20,22 @@ use crate::wire::hop::{
 use crate::wire::{Kind, ParseError};
 
 impl<C: Crypto> RelaySlot<C> {
-    /// A datagram of the hop arrived from this relay's address.
+    /// A datagram of the hop arrived from this address of the relay's.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         kind: Kind,
         context: &mut HopContext<'_, C>,
         bytes: &mut [u8],
     ) -> Result<(), Refusal> {
         match kind {
-            Kind::Cookie => self.handle_cookie(now, context, bytes),
+            Kind::Cookie => self.handle_cookie(now, from, context, bytes),
             Kind::Bound => self.handle_bound(now, context, bytes),
             Kind::Resumed => self.handle_resumed(now, context, bytes),
             Kind::Refused => self.handle_refused(now, context, bytes),
             Kind::Control => self.handle_control(now, context, bytes),
-            Kind::NotBound => self.handle_not_bound(now, context, bytes),
+            Kind::NotBound => self.handle_not_bound(now, from, context, bytes),
             Kind::ProbeReply => self.handle_probe_reply(now, context.waited, bytes),
             Kind::Hello
             | Kind::Bind
@@ -49,13 +51,15 @@ impl<C: Crypto> RelaySlot<C> {
     fn handle_cookie(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         context: &mut HopContext<'_, C>,
         bytes: &[u8],
     ) -> Result<(), Refusal> {
         let reply = CookieReply::parse(bytes).map_err(malformed)?;
         match &self.attempt {
             Some(Attempt { step: Step::Hello { nonce }, .. }) if *nonce == reply.nonce => {
-                self.present(now, reply.cookie, context.crypto);
+                // Whichever address answers first is the one to go on with.
+                self.present(now, self.place_of(Some(from)), reply.cookie, context.crypto);
                 Ok(())
             }
             _ => Err(Refusal::Unexpected),
@@ -132,7 +136,9 @@ impl<C: Crypto> RelaySlot<C> {
         open: C::OpenKey,
         resumption: Secret,
     ) {
-        self.attempt = None;
+        if let Some(attempt) = self.attempt.take() {
+            self.address = attempt.address;
+        }
         self.rotate = false;
         self.draining = false;
         self.session = payload.session;
@@ -176,17 +182,13 @@ impl<C: Crypto> RelaySlot<C> {
         let reason = match (refused.reason, cookie) {
             (RefusedReason::Cookie, _) => {
                 // Not at once, lest a relay whose cookies never fit be asked without end.
-                let (since, reported) = (attempt.since, attempt.reported);
-                self.begin(now, context.crypto);
-                if let Some(attempt) = &mut self.attempt {
-                    (attempt.since, attempt.reported) = (since, reported);
-                    attempt.next_at = now + backoff(0);
-                }
+                self.begin_again(now, now + backoff(0), context.crypto);
                 return Ok(());
             }
             (RefusedReason::Ticket, Some(cookie)) => {
+                let address = attempt.address;
                 self.ticket = None;
-                self.present(now, cookie, context.crypto);
+                self.present(now, address, cookie, context.crypto);
                 return Ok(());
             }
             (RefusedReason::Version, _) => RelayRefusedReason::Version,
@@ -271,6 +273,7 @@ impl<C: Crypto> RelaySlot<C> {
     fn handle_not_bound(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         context: &mut HopContext<'_, C>,
         bytes: &[u8],
     ) -> Result<(), Refusal> {
@@ -281,7 +284,7 @@ impl<C: Crypto> RelaySlot<C> {
         match &self.attempt {
             Some(Attempt { step: Step::Bind { .. } | Step::Resume { .. }, .. }) => Ok(()),
             Some(Attempt { step: Step::Hello { .. }, .. }) | None => {
-                self.present(now, hint.cookie, context.crypto);
+                self.present(now, self.place_of(Some(from)), hint.cookie, context.crypto);
                 Ok(())
             }
         }

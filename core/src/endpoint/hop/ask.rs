@@ -1,5 +1,6 @@
 //! What the client says to a relay.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::{ATTEMPT_TRIES, Bound, HopContext, RelaySlot, Step, Ticket, hop_suite};
@@ -18,19 +19,19 @@ impl<C: Crypto> RelaySlot<C> {
         asks || self.bound.as_ref().is_some_and(bound) || self.measure.next_at() <= now
     }
 
-    /// Writes the next datagram of the hop, if one is due.
+    /// Writes the next datagram of the hop, if one is due; where it is to go, and its length.
     pub(crate) fn poll_transmit(
         &mut self,
         now: Instant,
         context: &mut HopContext<'_, C>,
         out: &mut [u8],
-    ) -> Option<usize> {
-        let len = match self.transmit_attempt(now, context, out) {
-            Some(len) => len,
-            None => self.transmit_control(now, out)?,
+    ) -> Option<(SocketAddr, usize)> {
+        let (to, len) = match self.transmit_attempt(now, context, out) {
+            Some(transmit) => transmit,
+            None => (self.address()?, self.transmit_control(now, out)?),
         };
         self.remember(out.get(..len)?);
-        Some(len)
+        Some((to, len))
     }
 
     fn transmit_attempt(
@@ -38,23 +39,24 @@ impl<C: Crypto> RelaySlot<C> {
         now: Instant,
         context: &mut HopContext<'_, C>,
         out: &mut [u8],
-    ) -> Option<usize> {
+    ) -> Option<(SocketAddr, usize)> {
+        let addresses = self.addresses();
         let attempt = self.attempt.as_mut().filter(|attempt| attempt.next_at <= now)?;
-        let hello = matches!(attempt.step, Step::Hello { .. });
-        if !hello && attempt.tries >= ATTEMPT_TRIES {
+        if matches!(attempt.step, Step::Hello { .. }) {
+            // The network may carry one family of addresses only: each is asked in turn, and the
+            // one that answers serves (RFC 8305 §5 leaves as long between two).
+            attempt.address = (attempt.address + usize::from(attempt.tries > 0)) % addresses;
+        } else if attempt.tries >= ATTEMPT_TRIES {
             // The cookie may have run out, or the relay has changed: from the start.
-            let (since, reported) = (attempt.since, attempt.reported);
-            self.begin(now, context.crypto);
-            if let Some(attempt) = &mut self.attempt {
-                (attempt.since, attempt.reported) = (since, reported);
-            }
-        } else if hello && attempt.tries > 0 && attempt.tries.is_multiple_of(ATTEMPT_TRIES) {
-            self.next_address();
+            self.begin_again(now, now, context.crypto);
         }
         let attempt = self.attempt.as_mut()?;
         // Players wait: a relay that comes back is found soon, for as long as connections live.
         let hurry = now.since(attempt.since) < HURRY;
-        let pause = backoff(attempt.tries);
+        let pause = match attempt.step {
+            Step::Hello { .. } => backoff(attempt.tries / addresses as u8),
+            Step::Bind { .. } | Step::Resume { .. } => backoff(attempt.tries),
+        };
         attempt.next_at = now + if hurry { pause.min(HURRY_PAUSE) } else { pause };
         attempt.tries = attempt.tries.saturating_add(1);
         let suite = hop_suite(context.crypto.suites());
@@ -63,12 +65,14 @@ impl<C: Crypto> RelaySlot<C> {
             another_slot: self.rotate && !self.session.is_none(),
             token: context.token.map_or(&[], |token| token.as_bytes()),
         };
-        match &mut attempt.step {
+        let entry = self.entry.as_ref()?;
+        let to = *entry.addresses().get(attempt.address)?;
+        let len = match &mut attempt.step {
             Step::Hello { nonce } => Hello { nonce: *nonce }.emit(out).ok(),
             Step::Bind { cookie, ephemeral, awaiting } => {
-                let remote = *self.entry.as_ref()?.public_key();
+                let remote = entry.public_key();
                 let (len, state) =
-                    write_bind(context.identity, &remote, suite, cookie, ephemeral, &payload, out)?;
+                    write_bind(context.identity, remote, suite, cookie, ephemeral, &payload, out)?;
                 *awaiting = Some(state);
                 Some(len)
             }
@@ -76,7 +80,8 @@ impl<C: Crypto> RelaySlot<C> {
                 let ticket = self.ticket.as_ref()?;
                 write_resume::<C>(ticket, suite, cookie, nonce, &payload, out)
             }
-        }
+        };
+        Some((to, len?))
     }
 
     fn transmit_control(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {

@@ -28,7 +28,7 @@ use recent::Recent;
 pub struct RelaySlot<C: Crypto> {
     entry: Option<RelayEntry>,
     id: RelayId,
-    /// Which of the entry's addresses is in use.
+    /// Which of the entry's addresses is in use: the session's, where there is one.
     address: usize,
     /// Whether a session here is wanted: as home, or as guest of somebody's home.
     wanted: bool,
@@ -58,6 +58,8 @@ pub struct RelaySlot<C: Crypto> {
 /// The way to a session, where there is none or a new one is needed.
 struct Attempt<C: Crypto> {
     step: Step<C>,
+    /// Which of the entry's addresses is asked.
+    address: usize,
     since: Instant,
     next_at: Instant,
     tries: u8,
@@ -161,8 +163,13 @@ impl<C: Crypto> RelaySlot<C> {
     /// The directory says something else of the same relay; answers whether it is elsewhere now.
     pub(crate) fn renew(&mut self, entry: &RelayEntry) -> bool {
         let before = self.address();
+        let asked = self.attempt.as_ref().and_then(|attempt| self.address_at(attempt.address));
         self.entry = Some(entry.clone());
-        self.address = entry.addresses().iter().position(|to| Some(*to) == before).unwrap_or(0);
+        self.address = self.place_of(before);
+        let asked = self.place_of(asked);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.address = asked;
+        }
         self.address() != before
     }
 
@@ -179,13 +186,28 @@ impl<C: Crypto> RelaySlot<C> {
         self.entry.as_ref().map(|_| self.id)
     }
 
-    /// The only address at which this relay is reached now.
+    /// The address in use: only hellos, and what follows an answered one, go to another.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.entry.as_ref()?.addresses().get(self.address).copied()
+        self.address_at(self.address)
     }
 
     pub(crate) fn is_at(&self, from: SocketAddr) -> bool {
         self.address() == Some(from)
+    }
+
+    /// Whether this is any address of the relay's.
+    pub(crate) fn has_address(&self, from: SocketAddr) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.addresses().contains(&from))
+    }
+
+    fn address_at(&self, place: usize) -> Option<SocketAddr> {
+        self.entry.as_ref()?.addresses().get(place).copied()
+    }
+
+    /// Which of the entry's addresses this is; the first if it is none of them.
+    fn place_of(&self, address: Option<SocketAddr>) -> usize {
+        let addresses = self.entry.iter().flat_map(RelayEntry::addresses);
+        addresses.map(|to| Some(*to)).position(|to| to == address).unwrap_or(0)
     }
 
     /// The session, if datagrams can be sent through it.
@@ -307,9 +329,11 @@ impl<C: Crypto> RelaySlot<C> {
     /// The way to the relay may have changed: ask for the session again, from the first address on.
     pub(crate) fn restart(&mut self, now: Instant, crypto: &mut C) {
         self.stopped = false;
-        self.address = 0;
+        if self.bound.is_none() {
+            self.address = 0;
+        }
         if self.wanted {
-            self.begin(now, crypto);
+            self.begin_at(now, 0, crypto);
         }
     }
 
@@ -394,6 +418,11 @@ impl<C: Crypto> RelaySlot<C> {
     }
 
     fn begin(&mut self, now: Instant, crypto: &mut C) {
+        self.begin_at(now, self.address, crypto);
+    }
+
+    /// Asks for a session at this address first.
+    fn begin_at(&mut self, now: Instant, address: usize, crypto: &mut C) {
         if self.stopped {
             return;
         }
@@ -401,6 +430,7 @@ impl<C: Crypto> RelaySlot<C> {
         crypto.random(&mut nonce);
         self.attempt = Some(Attempt {
             step: Step::Hello { nonce },
+            address,
             since: now,
             next_at: now,
             tries: 0,
@@ -408,8 +438,19 @@ impl<C: Crypto> RelaySlot<C> {
         });
     }
 
-    /// With a cookie in hand: resume where there is a ticket, else bind.
-    fn present(&mut self, now: Instant, cookie: Cookie, crypto: &mut C) {
+    /// The attempt goes on with another hello, where it was.
+    fn begin_again(&mut self, now: Instant, next_at: Instant, crypto: &mut C) {
+        let Some(before) = self.attempt.take() else { return };
+        self.begin_at(now, before.address, crypto);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.since = before.since;
+            attempt.reported = before.reported;
+            attempt.next_at = next_at;
+        }
+    }
+
+    /// With a cookie in hand, from this address: resume where there is a ticket, else bind.
+    fn present(&mut self, now: Instant, address: usize, cookie: Cookie, crypto: &mut C) {
         let step = if self.ticket.is_some() {
             let mut nonce = [0; 16];
             crypto.random(&mut nonce);
@@ -419,12 +460,16 @@ impl<C: Crypto> RelaySlot<C> {
         };
         let (since, reported) =
             self.attempt.as_ref().map_or((now, false), |attempt| (attempt.since, attempt.reported));
-        self.attempt = Some(Attempt { step, since, next_at: now, tries: 0, reported });
+        self.attempt = Some(Attempt { step, address, since, next_at: now, tries: 0, reported });
     }
 
     fn next_address(&mut self) {
-        let addresses = self.entry.as_ref().map_or(1, |entry| entry.addresses().len().max(1));
-        self.address = (self.address + 1) % addresses;
+        self.address = (self.address + 1) % self.addresses();
+    }
+
+    /// How many addresses the relay has, at least one.
+    fn addresses(&self) -> usize {
+        self.entry.as_ref().map_or(1, |entry| entry.addresses().len().max(1))
     }
 }
 
@@ -439,7 +484,7 @@ const NO_ANSWER: Duration = Duration::from_millis(4500);
 const DOUBTED: Duration = Duration::from_millis(1000);
 /// The application is told so long before its token expires.
 const TOKEN_NOTICE: Duration = Duration::from_secs(120);
-/// A bind or resume without answer is tried this often with one cookie; a hello with one address.
+/// A bind or resume without answer is tried this often with one cookie.
 const ATTEMPT_TRIES: u8 = 3;
 /// A relay that was heard less than this ago is not asked whether it is there.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
