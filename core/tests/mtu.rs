@@ -5,7 +5,8 @@
 use core::time::Duration;
 
 use waylane_core::endpoint::Endpoint;
-use waylane_sim::{A, B, Bottleneck, Link, R, Way, World};
+use waylane_core::id::Reliability;
+use waylane_sim::{A, B, Bottleneck, Link, PlayerSetup, R, RelayNo, Way, World};
 
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 const MESSAGE: usize = 16 * 1024;
@@ -29,8 +30,12 @@ fn pair(seed: u64, mtu: Option<usize>) -> World {
 }
 
 fn set_mtu(world: &mut World, mtu: Option<usize>) {
+    set_leg(world, R, link(mtu));
+}
+
+fn set_leg(world: &mut World, relay: RelayNo, link: Link) {
     for player in [A, B] {
-        world.set_leg(player, R, link(mtu).half());
+        world.set_leg(player, relay, link.half());
     }
 }
 
@@ -88,7 +93,11 @@ fn mtu(world: &World) -> usize {
 
 /// Datagrams from A to B that were lost on the way.
 fn lost(world: &World) -> u64 {
-    world.traffic(A, R, Way::Up).lost + world.traffic(B, R, Way::Down).lost
+    lost_over(world, R)
+}
+
+fn lost_over(world: &World, relay: RelayNo) -> u64 {
+    world.traffic(A, relay, Way::Up).lost + world.traffic(B, relay, Way::Down).lost
 }
 
 /// Messages that arrive in twenty seconds, two seconds after the start.
@@ -204,5 +213,102 @@ fn another_network_is_searched_anew() {
     assert_eq!(mtu(&world), 1200);
     transfer.run(&mut world, secs(3));
     assert_eq!(mtu(&world), 1372);
+    transfer.finish(&mut world);
+}
+
+const R2: RelayNo = RelayNo(1);
+
+/// Two relays that both players know, the second of which carries 1,300 bytes; they are connected
+/// over the first.
+fn pair_over_two(seed: u64) -> World {
+    let mut world = World::new(seed);
+    let relays = [world.add_relay(), world.add_relay()];
+    set_leg(&mut world, R, link(None));
+    set_leg(&mut world, R2, link(Some(1300)));
+    for _ in [A, B] {
+        world.add_player(PlayerSetup::new(&relays));
+    }
+    assert!(world.bind(&[A, B]));
+    world.introduce(A, B);
+    for (player, other) in [(A, B), (B, A)] {
+        world.open(player, other, 1, Reliability::Reliable);
+    }
+    move_to(&mut world, R);
+    world.run_for(secs(5));
+    world
+}
+
+/// Both make this relay their home, and send over it.
+fn move_to(world: &mut World, relay: RelayNo) {
+    let id = world.relay(relay).id();
+    for player in [A, B] {
+        world.with(player, |me| me.set_home(id)).unwrap();
+    }
+    let over = |world: &World, a, b| world.stats(a, b).is_some_and(|stats| stats.relay == Some(id));
+    let moved = |world: &mut World| over(world, A, B) && over(world, B, A);
+    assert!(world.run_until(secs(20), moved), "over {relay:?}");
+}
+
+#[test]
+fn each_path_keeps_what_was_found_on_it() {
+    let mut world = pair_over_two(8);
+    let mut transfer = Transfer::new();
+    transfer.run(&mut world, secs(1));
+    assert_eq!((mtu(&world), lost(&world)), (1472, 0));
+    move_to(&mut world, R2);
+    assert_eq!(mtu(&world), 1200, "nothing is known of the second path");
+    transfer.run(&mut world, secs(3));
+    assert_eq!(mtu(&world), 1292);
+    let searched = lost_over(&world, R2);
+    assert!((12..=15).contains(&searched), "{searched} probes");
+    for (relay, found) in [(R, 1472), (R2, 1292), (R, 1472), (R2, 1292)] {
+        move_to(&mut world, relay);
+        assert_eq!(mtu(&world), found, "at once");
+        transfer.run(&mut world, secs(3));
+        assert_eq!(mtu(&world), found);
+    }
+    assert_eq!((lost(&world), lost_over(&world, R2)), (0, searched), "no path is searched again");
+    assert_eq!(world.stats(A, B).unwrap().packets_lost, 0);
+    transfer.finish(&mut world);
+}
+
+#[test]
+fn a_path_that_fell_silent_keeps_its_length() {
+    let mut world = pair_over_two(9);
+    let mut transfer = Transfer::new();
+    transfer.run(&mut world, secs(1));
+    assert_eq!(mtu(&world), 1472);
+    // What is in flight on it is given up, which is no black hole.
+    set_leg(&mut world, R, Link { cut: true, ..link(None) });
+    transfer.run(&mut world, secs(1));
+    assert_eq!(world.stats(A, B).unwrap().relay, Some(world.relay(R2).id()));
+    assert!(mtu(&world) < 1472);
+    set_leg(&mut world, R, link(None));
+    let dropped = lost(&world);
+    move_to(&mut world, R);
+    assert_eq!(mtu(&world), 1472);
+    transfer.run(&mut world, secs(2));
+    assert_eq!((mtu(&world), lost(&world)), (1472, dropped));
+    transfer.finish(&mut world);
+}
+
+#[test]
+fn a_black_hole_is_remembered_while_another_path_is_used() {
+    let mut world = pair_over_two(10);
+    let mut transfer = Transfer::new();
+    transfer.run(&mut world, secs(1));
+    set_mtu(&mut world, Some(1200));
+    transfer.run(&mut world, secs(1));
+    assert_eq!(mtu(&world), 1200);
+    let swallowed = lost(&world);
+    // The second is the longer one, so that the first stays in use whatever its queue.
+    set_leg(&mut world, R2, Link { delay: ROUND_TRIP, ..link(Some(1300)) });
+    move_to(&mut world, R2);
+    transfer.run(&mut world, secs(2));
+    move_to(&mut world, R);
+    transfer.run(&mut world, secs(20));
+    assert_eq!((mtu(&world), lost(&world)), (1200, swallowed), "a minute has not passed");
+    transfer.run(&mut world, secs(40));
+    assert!(lost(&world) > swallowed, "then it is searched");
     transfer.finish(&mut world);
 }

@@ -103,6 +103,10 @@ fn lost(numbers: impl IntoIterator<Item = u64>) -> Vec<(Outcome, u64)> {
     numbers.into_iter().map(|n| (Outcome::Lost, n)).collect()
 }
 
+fn abandoned(numbers: impl IntoIterator<Item = u64>) -> Vec<(Outcome, u64)> {
+    numbers.into_iter().map(|n| (Outcome::Abandoned, n)).collect()
+}
+
 /// A world whose path `A` has a round trip of 100 ms; the next number is 30.
 fn warmed() -> World {
     let mut world = World::new(ControllerKind::default());
@@ -328,7 +332,7 @@ fn an_abandoned_path_hands_back_its_packets_unpunished() {
     world.send(A);
     assert_eq!(world.used(), 3);
     world.abandon(Some(A));
-    assert_eq!(world.fates(), lost([0, 2]));
+    assert_eq!(world.fates(), abandoned([0, 2]));
     assert_eq!(world.recovery.window(A), window);
     assert_eq!(world.recovery.bytes_in_flight(A), 0);
     assert_eq!(world.recovery.stats().packets_lost, 0);
@@ -337,7 +341,7 @@ fn an_abandoned_path_hands_back_its_packets_unpunished() {
     assert_eq!(world.fates(), acked([1]), "late news of abandoned packets is no news");
     world.send(B);
     world.abandon(None);
-    assert_eq!(world.fates(), lost([3]));
+    assert_eq!(world.fates(), abandoned([3]));
     assert_eq!(world.used(), 0);
     assert_eq!(world.recovery.poll_timeout(), None);
 }

@@ -38,7 +38,7 @@ use handshake::Initiation;
 pub(crate) use handshake::{check_mac, open_initiation, slot_of};
 use hearing::Hearing;
 use moves::{Keep, ROUTE_PATHS, home_of};
-use mtu::PathMtu;
+use mtu::Mtu;
 use path::{CHALLENGE_TRIES, Paths, Purpose};
 pub(crate) use path::{RelayIndex, backoff};
 use quality::QualityWatch;
@@ -75,8 +75,8 @@ pub struct Peer<C: Crypto> {
     received: Received,
     recovery: Recovery,
     paths: Paths,
-    /// How long datagrams may be on the path in use.
-    mtu: PathMtu,
+    /// How long datagrams may be on each path.
+    mtu: Mtu,
     /// The path left behind last, until what is in flight there is given up.
     leaving: Option<PathIndex>,
     choice: PathChoice,
@@ -250,7 +250,7 @@ impl<C: Crypto> Default for Peer<C> {
             received: Received::new(),
             recovery: Recovery::new(ControllerKind::NEW),
             paths: Paths::default(),
-            mtu: PathMtu::new(PathIndex::default()),
+            mtu: Mtu::new(),
             leaving: None,
             choice: PathChoice::new(),
             hearing: Hearing::new(),
@@ -412,12 +412,12 @@ impl<C: Crypto> Peer<C> {
 
     /// Bytes of the longest datagrams sent over the path in use.
     pub(crate) fn datagram_len(&self) -> usize {
-        self.mtu.len()
+        self.mtu.len(self.paths.active().unwrap_or_default())
     }
 
     /// Our way to the relays may be another one, and carry less.
     pub(crate) fn on_network_changed(&mut self) {
-        self.mtu = PathMtu::new(self.paths.active().unwrap_or_default());
+        self.mtu = Mtu::new();
     }
 
     /// Whether the connection, or the way to one, needs a session at this relay.
@@ -680,7 +680,7 @@ fn settle(
     channels: &mut Channels,
     received: &mut Received,
     owed: &mut Owed,
-    mtu: &mut PathMtu,
+    mtu: &mut Mtu,
     pools: &mut Pools<'_>,
     outcome: Outcome,
     packet: crate::recovery::SentPacket,
@@ -695,8 +695,12 @@ fn settle(
                 owed.route = RouteOwed::No;
             }
         }
-        Outcome::Lost => {
-            mtu.on_lost(&packet);
+        Outcome::Lost | Outcome::Abandoned => {
+            if outcome == Outcome::Lost {
+                mtu.on_lost(&packet);
+            } else {
+                mtu.on_abandoned(&packet);
+            }
             channels.on_lost(pools, packet.frames);
             if route {
                 owed.route = RouteOwed::Yes;

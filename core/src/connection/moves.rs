@@ -1,7 +1,6 @@
 //! Which way a connection's packets take: paths that routes name are validated, moved to, left.
 //! When to leave the path in use is decided in `doubt` and `better`.
 
-use super::mtu::PathMtu;
 use super::path::{CHALLENGE_TRIES, Purpose, RelayIndex};
 use super::{Context, Peer, Phase, Timer, settle};
 use crate::crypto::Crypto;
@@ -108,6 +107,7 @@ impl<C: Crypto> Peer<C> {
             self.choice.forget(index);
             self.abandon_path(context, index);
             self.recovery.reset_path(index, context.settings.controller);
+            self.mtu.forget(index);
         }
         index
     }
@@ -124,9 +124,6 @@ impl<C: Crypto> Peer<C> {
     }
 
     pub(super) fn move_to(&mut self, context: &mut Context<'_, C>, index: PathIndex, left: Left) {
-        if self.paths.active() != Some(index) {
-            self.mtu = PathMtu::new(index);
-        }
         self.choice.on_moved();
         self.timers.stop(Timer::Refuge);
         let before = self.paths.active();

@@ -324,14 +324,14 @@ impl<C: Crypto> Peer<C> {
     /// Bytes of the longest datagram that may leave over the path in use. What a probe time-out asks
     /// for gets through a black hole, too.
     fn len_on(&self, active: PathIndex) -> usize {
-        if self.recovery.owes_probe(active) { DATAGRAM_LEN } else { self.mtu.len() }
+        if self.recovery.owes_probe(active) { DATAGRAM_LEN } else { self.mtu.len(active) }
     }
 
     /// How long a probe of the path's MTU should leave before the next bulk data: only a transfer
     /// that goes on for a while is worth one.
     fn mtu_probe_wanted(&self, context: &Context<'_, C>) -> Option<usize> {
         let active = self.paths.active()?;
-        self.mtu.probe_len(context.now).filter(|_| {
+        self.mtu.probe_len(active, context.now).filter(|_| {
             self.phase == Phase::Connected
                 && !self.recovery.owes_probe(active)
                 && self.recovery.rtt(active).first_sample_at().is_some()
@@ -405,7 +405,7 @@ impl<C: Crypto> Peer<C> {
             self.channels.on_lost(&mut context.pools, filled.frames);
         }
         if content == Content::MtuProbe {
-            self.mtu.on_probe_sent();
+            self.mtu.on_probe_sent(index);
         }
         if filled.urgent {
             self.recovery.on_urgent_sent(end as u16);

@@ -80,6 +80,8 @@ pub enum Outcome {
     Acked,
     /// It is given up: what it carried may have to go again.
     Lost,
+    /// It is given up with its path, and nobody knows whether it arrived: as if it were lost.
+    Abandoned,
 }
 
 /// What a time-out asks for.
@@ -266,7 +268,7 @@ impl Recovery {
             .max()
     }
 
-    /// Hands back everything in flight on `path` as lost; its window does not suffer for it.
+    /// Hands back everything in flight on `path` as abandoned; its window does not suffer for it.
     pub fn abandon_path(
         &mut self,
         path: PathIndex,
@@ -276,7 +278,7 @@ impl Recovery {
         self.abandon(pool, sink, |packet| packet.path == path);
     }
 
-    /// Hands back everything in flight as lost and leaves no slot of the pool in use.
+    /// Hands back everything in flight as abandoned and leaves no slot of the pool in use.
     pub fn abandon_all(
         &mut self,
         pool: &mut SentPool<'_>,
@@ -504,7 +506,7 @@ impl Recovery {
             path.forget(packet);
             path.stop_timers();
             stats.packets_abandoned += 1;
-            sink(Outcome::Lost, *packet);
+            sink(Outcome::Abandoned, *packet);
             Visit::Take
         });
     }
