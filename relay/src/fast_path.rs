@@ -15,7 +15,7 @@ pub trait FastPath: fmt::Debug + Send + Sync {
     /// When it cannot; then the workers get everything.
     fn begin(&self, forwarding: Forwarding, zero: Instant) -> io::Result<()>;
 
-    /// Leaves everything to the workers, until it begins again.
+    /// Leaves everything to the workers, and its place to another relay's, until it begins again.
     fn end(&self);
 
     /// What ended in it so far: what it forwarded and what it dropped.

@@ -29,8 +29,8 @@ use netlink::Netlink;
 pub use next_hops::{NextHop, Plan, Prefix};
 pub use program::{Hook, Outcome, Place, Program};
 
-/// Attaches what was asked for, or what comes next below it, and says which. A relay over it has to
-/// be over its tables too.
+/// Loads what was asked for, for an interface where the relay is reached. A relay over it has to be
+/// over its tables too.
 ///
 /// # Errors
 /// Why there is none.
@@ -46,22 +46,23 @@ pub(crate) fn attach(config: &Config, local: &[SocketAddr]) -> Result<Attached, 
     let wanted = Wanted { name: Some(found.name.clone()), ..wanted };
     next_hops::plan(&seen, found.place.ifindex, found.mtu)?;
     let mut program = Program::load(config.limits()).map_err(|error| error.to_string())?;
-    let hook = hooks(config.fast_path, &found).iter().find(|hook| {
-        let attached = program.attach(**hook, &found.name);
-        if let Err(error) = &attached {
-            tracing::warn!("{hook} is not to be had at {}: {error}", found.name);
-        }
-        attached.is_ok()
-    });
-    let hook = hook.ok_or_else(|| format!("nothing can be attached at {}", found.name))?;
+    let hooks = hooks(config.fast_path, &found);
+    // Attached it is later; what the kernel refuses altogether is told now.
+    let verified = hooks.iter().map(|hook| program.verify(*hook)).reduce(Result::or);
+    if let Some(Err(error)) = verified {
+        return Err(error.to_string());
+    }
     let tables = program.tables();
     let program = Arc::new(Mutex::new(program));
     let mirror = Mirror::start(Arc::clone(&program), wanted);
     let mirror = mirror.map_err(|error| error.to_string())?;
     let served: Vec<String> =
         found.place.addresses.iter().flatten().map(ToString::to_string).collect();
-    tracing::info!("fast path by {hook} at {}, for {}", found.name, served.join(" and "));
-    Ok((tables, Box::new(AtInterface { program, _mirror: mirror })))
+    let served = served.join(" and ");
+    Ok((
+        tables,
+        Box::new(AtInterface { program, hooks, name: found.name, served, _mirror: mirror }),
+    ))
 }
 
 /// What is tried, in order.
@@ -79,6 +80,11 @@ fn hooks(asked: FastPathChoice, found: &Interface) -> &'static [Hook] {
 #[derive(Debug)]
 struct AtInterface {
     program: Arc<Mutex<Program>>,
+    hooks: &'static [Hook],
+    /// The interface's.
+    name: String,
+    /// The relay's addresses there.
+    served: String,
     _mirror: Mirror,
 }
 
@@ -86,16 +92,39 @@ impl AtInterface {
     fn program(&self) -> MutexGuard<'_, Program> {
         self.program.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Attaches what was asked for, or what comes next below it, and says which.
+    fn attach(&self, program: &mut Program) -> io::Result<()> {
+        for hook in self.hooks {
+            match program.attach(*hook, &self.name) {
+                Ok(()) => {
+                    tracing::info!("fast path by {hook} at {}, for {}", self.name, self.served);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!("{hook} is not to be had at {}: {error}", self.name);
+                }
+            }
+        }
+        Err(io::Error::other(format!("nothing can be attached at {}", self.name)))
+    }
 }
 
 impl FastPath for AtInterface {
     fn begin(&self, forwarding: Forwarding, zero: Instant) -> io::Result<()> {
         let since = zero.elapsed();
-        self.program().begin(forwarding, monotonic()?.saturating_sub(since))
+        let mut program = self.program();
+        // Not before: XDP has room for one program, and until now it may have been that of the
+        // relay whose place this one takes.
+        if !program.is_attached() {
+            self.attach(&mut program)?;
+        }
+        program.begin(forwarding, monotonic()?.saturating_sub(since))
     }
 
     fn end(&self) {
-        if let Err(error) = self.program().end() {
+        let mut program = self.program();
+        if let Err(error) = program.end().and_then(|()| program.detach()) {
             tracing::warn!("the fast path stays on: {error}");
         }
     }

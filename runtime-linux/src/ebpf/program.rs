@@ -10,7 +10,8 @@ use std::os::fd::AsFd as _;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
 use aya::programs::links::LinkOrder;
-use aya::programs::tc::TcAttachOptions;
+use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::xdp::XdpLinkId;
 use aya::programs::{
     ProgramError, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode,
 };
@@ -32,8 +33,15 @@ pub struct Program {
     routes: LpmTrie<MapData, Host, Route>,
     neighbours: HashMap<MapData, Host, Neighbour>,
     mirrored: Plan,
+    attached: Option<Link>,
     /// Programs refer to these by number till they are loaded.
     _tables: [Map; 2],
+}
+
+/// What holds a program at its hook.
+enum Link {
+    Xdp(XdpLinkId),
+    Tc(SchedClassifierLinkId),
 }
 
 /// Where the kernel runs a program.
@@ -94,6 +102,7 @@ impl Program {
             routes: take("routes")?.try_into().map_err(said)?,
             neighbours: take("neighbours")?.try_into().map_err(said)?,
             mirrored: Plan::default(),
+            attached: None,
             tables: tables_shared,
             _tables: tables,
             ebpf,
@@ -106,23 +115,41 @@ impl Program {
         self.tables.clone()
     }
 
-    /// Loads a program and attaches it to an interface, until this value is dropped.
+    /// Loads a program and attaches it to an interface, until it is [detached](Self::detach) or
+    /// this value is dropped.
     ///
     /// # Errors
     /// When the kernel or the driver refuses.
     pub fn attach(&mut self, hook: Hook, interface: &str) -> io::Result<()> {
         self.verify(hook)?;
         let mode = if hook == Hook::XdpNative { XdpMode::Driver } else { XdpMode::Skb };
-        if hook == Hook::Tc {
+        self.attached = Some(if hook == Hook::Tc {
             // By a link alone: a filter of the older kind would outlive a crash.
             let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-            self.tc()?
-                .attach_with_options(interface, TcAttachType::Ingress, options)
-                .map_err(said)?;
+            let ingress = TcAttachType::Ingress;
+            Link::Tc(self.tc()?.attach_with_options(interface, ingress, options).map_err(said)?)
         } else {
-            self.xdp()?.attach(interface, mode).map_err(said)?;
-        }
+            Link::Xdp(self.xdp()?.attach(interface, mode).map_err(said)?)
+        });
         Ok(())
+    }
+
+    /// Whether a program is attached.
+    #[must_use]
+    pub const fn is_attached(&self) -> bool {
+        self.attached.is_some()
+    }
+
+    /// Leaves the interface to another program, if one is attached.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn detach(&mut self) -> io::Result<()> {
+        match self.attached.take() {
+            Some(Link::Xdp(link)) => self.xdp()?.detach(link).map_err(said),
+            Some(Link::Tc(link)) => self.tc()?.detach(link).map_err(said),
+            None => Ok(()),
+        }
     }
 
     /// Loads the program for `hook` without attaching it: enough to [`run`](Self::run) it.

@@ -1,16 +1,20 @@
 //! Players in one namespace, a relay in the other, and the kernel's programs between them.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use aya::programs::{SchedClassifier, TcAttachType};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use waylane_core::id::SessionId;
 use waylane_core::wire::hop::ControlMessage;
 use waylane_relay::{FastPathChoice, RelayCounters};
+use waylane_runtime_linux::back_end;
 
 use crate::net::{Net, PLAYERS};
 use crate::running::client::{Hop as _, data};
@@ -137,6 +141,109 @@ fn budgets_change_in_the_kernel() {
         });
     });
     assert_eq!(relay.stop().counters().workers.forward.forwarded, 0);
+}
+
+/// XDP has room for one program only, so the relay before has to make place.
+#[test]
+fn an_upgrade_hands_the_hook_over_and_loses_nothing() {
+    for choice in [FastPathChoice::Xdp, FastPathChoice::Tc] {
+        let net = Net::with_cards();
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(choice, 0);
+        config.handover_socket = Some(directory.path().join("handover"));
+        let start = || net.in_relay(|| Running::start(&config, back_end).unwrap());
+        let first = start();
+        net.in_world(|| {
+            let ([near, far], clients) = two_players(&first, 0);
+            let session = clients[1].session;
+            let stop = AtomicBool::new(false);
+            let last = thread::scope(|scope| {
+                let sent = scope.spawn(|| {
+                    for n in 0..MOST {
+                        let last = stop.load(Ordering::Relaxed) || n + 1 == MOST;
+                        near.socket.send(&numbered(session, n, last)).unwrap();
+                        if last {
+                            return n + 1;
+                        }
+                        thread::park_timeout(Duration::from_micros(300));
+                    }
+                    MOST
+                });
+                // What waited in a socket may be behind what the kernel then forwards.
+                let received = scope.spawn(|| {
+                    let (mut numbers, mut sent) = (BTreeSet::new(), usize::MAX);
+                    while numbers.len() < sent {
+                        let datagram = far.receive().expect("nothing is lost");
+                        let n = u32::from_le_bytes(datagram[8..12].try_into().unwrap());
+                        assert!(numbers.insert(n), "{n} came twice");
+                        if datagram[12] == 1 {
+                            sent = n as usize + 1;
+                        }
+                    }
+                    numbers.len() as u32
+                });
+                let serves = |relay: &Running| {
+                    until(|| relay.handle.counters().fast_path.forwarded > 100);
+                };
+                serves(&first);
+                let second = start();
+                first.thread.join().unwrap();
+                serves(&second);
+                let third = start();
+                second.thread.join().unwrap();
+                serves(&third);
+                assert_eq!(programs(&net), [choice], "not what comes next below it");
+                stop.store(true, Ordering::Relaxed);
+                assert_eq!(received.join().unwrap(), sent.join().unwrap());
+                third
+            });
+            let counters = last.stop().counters();
+            assert_eq!(counters.workers.forward.unbound, 0, "{counters:?}");
+        });
+    }
+}
+
+#[test]
+fn a_relay_that_is_killed_leaves_no_program_behind() {
+    for (choice, name) in [(FastPathChoice::Xdp, "xdp"), (FastPathChoice::Tc, "tc")] {
+        let net = Net::with_cards();
+        let mut relay = net.in_relay(|| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "end_to_end::a_relay_to_be_killed", "--ignored"]);
+            command.env(TO_BE_KILLED, name).stdout(Stdio::null()).spawn().unwrap()
+        });
+        until(|| programs(&net) == [choice]);
+        // SIGKILL: it has no time for anything.
+        relay.kill().unwrap();
+        relay.wait().unwrap();
+        until(|| programs(&net).is_empty());
+    }
+}
+
+#[test]
+#[ignore = "the test above starts it as a process of its own, and kills it"]
+fn a_relay_to_be_killed() {
+    let choice = match &*std::env::var(TO_BE_KILLED).expect("which fast path") {
+        "xdp" => FastPathChoice::Xdp,
+        _ => FastPathChoice::Tc,
+    };
+    start(choice, 0).thread.join().unwrap();
+}
+
+/// What is attached at the relay's interface.
+fn programs(net: &Net) -> Vec<FastPathChoice> {
+    let shown = net.shown();
+    let xdp = shown.contains("\"xdp\"").then_some(FastPathChoice::Xdp);
+    let at_tc = net.in_relay(|| SchedClassifier::query_tcx(net.interface(), TcAttachType::Ingress));
+    let tc = (!at_tc.unwrap().1.is_empty()).then_some(FastPathChoice::Tc);
+    xdp.into_iter().chain(tc).collect()
+}
+
+fn numbered(to: SessionId, n: u32, last: bool) -> Vec<u8> {
+    let mut datagram = data(to);
+    datagram[8..12].copy_from_slice(&n.to_le_bytes());
+    datagram[12] = u8::from(last);
+    datagram
 }
 
 /// How the players' packets look.
@@ -301,6 +408,9 @@ impl io::Write for Log {
     }
 }
 
+/// A minute's, so that a test that fails ends.
+const MOST: u32 = 200_000;
+const TO_BE_KILLED: &str = "WAYLANE_TEST_FAST_PATH";
 const OTHER_MAC: &str = "02:00:00:00:00:77";
 
 fn drops(counters: &RelayCounters) -> BTreeMap<&'static str, u64> {

@@ -93,6 +93,13 @@ impl Net {
         run(&format!("ip -n {} {line}", self.relay));
     }
 
+    /// What `ip` shows of the relay's interface, as JSON.
+    pub(crate) fn shown(&self) -> String {
+        let name = &self.relay;
+        let shown = Command::new("ip").args(["-n", name, "-j", "link", "show", name]).output();
+        String::from_utf8(shown.unwrap().stdout).unwrap()
+    }
+
     /// The name of the relay's interface, and of its namespace.
     pub(crate) fn interface(&self) -> &str {
         &self.relay
