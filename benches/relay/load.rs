@@ -120,6 +120,7 @@ pub(crate) fn sessions(
         limits,
         // Checked and charged like any, and never used up.
         budget: ENDLESS,
+        source: ENDLESS,
         destination: ENDLESS,
         ..RelayConfig::default()
     };

@@ -63,7 +63,7 @@ impl<C: Crypto> World<C> {
         // The benches do not mean to try it.
         config.budget.packets_per_second = 1_000_000;
         config.budget.bytes_per_second = 1_000_000_000;
-        config.destination = config.budget;
+        (config.source, config.destination) = (config.budget, config.budget);
         let relay = Control::new(now, &config, Secret([9; 32]), make(3), memory(&config))
             .expect("the limits are in range");
         let entry =

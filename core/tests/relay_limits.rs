@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use relay_support::{Client, Outcome, World, small};
 use waylane_core::relay::{AnswerRates, Budget, HandshakeRates, Rate, RelayConfig, RelayLimits};
-use waylane_core::wire::hop::Hello;
+use waylane_core::wire::hop::{ControlMessage, Hello};
 
 #[test]
 fn a_sender_over_its_packets_is_dropped_and_only_it() {
@@ -33,6 +33,101 @@ fn a_sender_over_its_bytes_is_dropped_and_only_it() {
     assert_within(passed[0] * 1200, 300_000 * SECONDS + 30_000);
     assert_eq!(passed[1], 1000 * SECONDS);
     assert_eq!(world.counters.over_budget, (1000 * SECONDS - passed[0]));
+}
+
+#[test]
+fn what_one_source_sends_is_limited_over_all_its_sessions_and_nobody_elses() {
+    let source = Budget { packets_per_second: 1000, bytes_per_second: 10_000_000, burst_ms: 100 };
+    for home in [
+        ["192.0.2.7:1", "192.0.2.7:2", "192.0.2.7:3", "192.0.2.8:1"],
+        ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "[2001:db8:0:1::1]:1"],
+    ] {
+        let mut world = World::new(RelayConfig { source, ..small() });
+        let mut players = at_home(home, &mut world);
+        let [x, y] = clients(&mut world);
+        let together = |world: &mut World, players: &[Client; 4], rates: [u64; 3]| {
+            let theirs = players.iter().zip(rates.into_iter().chain([900]));
+            let mut flows: Vec<_> =
+                theirs.map(|(player, rate)| (flow(player, &x, DATA, 60), rate)).collect();
+            // The last player is a neighbour; this one sends to where they do.
+            flows.push((flow(&y, &x, DATA, 60), 900));
+            let passed = run(world, &flows);
+            assert_eq!(passed[3..], [900 * SECONDS; 2], "nobody else");
+            passed[..3].iter().sum::<u64>()
+        };
+        let three = together(&mut world, &players, [800, 400, 200]);
+        assert_within(three, 1000 * SECONDS);
+        assert_eq!(world.counters.source_over_budget, 1400 * SECONDS - three);
+        assert_eq!(together(&mut world, &players, [300; 3]), 900 * SECONDS);
+        // Who leaves, moves away or comes back changes nothing for the others.
+        leave(&mut world, &mut players[0]);
+        assert_within(together(&mut world, &players, [0, 800, 800]), 1000 * SECONDS);
+        come(&mut world, &mut players[2], "198.51.100.1:9", false);
+        assert_eq!(together(&mut world, &players, [0, 990, 990]), 1980 * SECONDS);
+        come(&mut world, &mut players[2], home[2], false);
+        assert_within(together(&mut world, &players, [0, 990, 990]), 1000 * SECONDS);
+        // Alone, too, nobody sends more than the source may.
+        leave(&mut world, &mut players[2]);
+        assert_within(together(&mut world, &players, [0, 2000, 0]), 1000 * SECONDS);
+        come(&mut world, &mut players[0], home[0], false);
+        assert_within(together(&mut world, &players, [600, 600, 0]), 1000 * SECONDS);
+        come(&mut world, &mut players[1], home[1], true);
+        assert_within(together(&mut world, &players, [600, 600, 0]), 1000 * SECONDS);
+    }
+}
+
+#[test]
+fn a_sources_bytes_are_limited_and_it_shares_them_out_in_the_next_relay_too() {
+    let source = Budget { packets_per_second: 100_000, bytes_per_second: 1_000_000, burst_ms: 100 };
+    let mut world = World::new(RelayConfig { source, ..small() });
+    let [a, b, other] = at_home(["192.0.2.7:1", "192.0.2.7:2", "192.0.2.8:1"], &mut world);
+    let [x] = clients(&mut world);
+    for _ in 0..2 {
+        let flows = [
+            (flow(&a, &x, DATA, 1200), 700),
+            (flow(&b, &x, DATA, 400), 700),
+            (flow(&other, &x, DATA, 1000), 990),
+        ];
+        let passed = run(&mut world, &flows);
+        assert_within(passed[0] * 1200 + passed[1] * 400, 1_000_000 * SECONDS + 100_000);
+        assert_eq!(passed[2], 990 * SECONDS);
+        world.hand_over();
+    }
+}
+
+#[test]
+fn sources_keep_to_their_own_accounts_however_many_come_and_go() {
+    let source = Budget { packets_per_second: 20, bytes_per_second: 1_000_000, burst_ms: 100 };
+    let mut config = RelayConfig { source, ..small() };
+    // Of 40 at homes of two; there are 20 accounts.
+    (config.limits.sessions, config.limits.pending) = (41, 41);
+    let mut world = World::new(config);
+    world.now += Duration::from_secs(31);
+    let places: [String; 40] = core::array::from_fn(|n| format!("192.0.2.{}:{}", n / 2, n % 2 + 1));
+    let places = places.each_ref().map(String::as_str);
+    let mut homes = at_home(places, &mut world);
+    let [x] = clients(&mut world);
+    for turn in 0..10 {
+        // One in three comes again, each turn other ones.
+        for (client, place) in homes.iter_mut().zip(places).skip(turn % 3).step_by(3) {
+            leave(&mut world, client);
+            come(&mut world, client, place, false);
+            world.now += Duration::from_millis(100);
+        }
+        // 8 of 10 a second: all is well. A second later twice as much comes from one home.
+        for (rate, first) in [(8, 20), (16, 16)] {
+            world.now += Duration::from_secs(1);
+            let all = |passed: &[u64]| passed.iter().sum::<u64>();
+            let quiet: Vec<_> = homes.iter().map(|home| (flow(home, &x, DATA, 60), 8)).collect();
+            let mut flows = quiet;
+            for flow in &mut flows[..2] {
+                flow.1 = 2 * rate;
+            }
+            let passed = run(&mut world, &flows);
+            assert_eq!(all(&passed[2..]), 38 * 8 * SECONDS, "the others of turn {turn}");
+            assert_within(all(&passed[..2]), (2 * first).min(20) * SECONDS);
+        }
+    }
 }
 
 #[test]
@@ -253,6 +348,25 @@ fn flow(from: &Client, to: &Client, kind: u8, len: usize) -> (SocketAddr, Vec<u8
     let mut datagram = vec![kind; len];
     datagram[1..8].copy_from_slice(&to.session.to_bytes());
     (from.address, datagram)
+}
+
+fn at_home<const N: usize>(home: [&str; N], world: &mut World) -> [Client; N] {
+    home.map(|at| {
+        let mut client = Client::at(at.parse().unwrap(), world.datagrams_in + 1000);
+        come(world, &mut client, at, false);
+        client
+    })
+}
+
+fn come(world: &mut World, client: &mut Client, at: &str, another_slot: bool) {
+    client.address = at.parse().unwrap();
+    client.bind(world, another_slot);
+    client.prove(world);
+}
+
+fn leave(world: &mut World, client: &mut Client) {
+    let unbind = client.control(ControlMessage::Unbind);
+    world.send(client.address, &unbind);
 }
 
 fn clients<const N: usize>(world: &mut World) -> [Client; N] {

@@ -340,6 +340,37 @@ fn a_subjects_bytes_are_counted_too() {
 }
 
 #[test]
+fn a_subjects_budget_and_its_sources_both_bind() {
+    let source = Budget { packets_per_second: 1000, bytes_per_second: 10_000_000, burst_ms: 100 };
+    let mut world = World::new(RelayConfig { source, ..config(rules(&[1])) });
+    let mut players: Vec<Client> = (1..=4).map(Client::new).collect();
+    let places = ["192.0.2.7:1", "198.51.100.2:1", "192.0.2.7:2", "198.51.100.3:1"];
+    for ((player, place), subject) in players.iter_mut().zip(places).zip([7, 7, 8, 9]) {
+        player.address = place.parse().unwrap();
+        player.token = token(player, |c| {
+            c.subject = [subject; 16];
+            c.packets_per_second = if subject == 7 { 600 } else { 20_000 };
+        });
+        assert_eq!(join(player, &mut world), None);
+    }
+    // The first pays for the second, so that both count to its source, where the third is, too.
+    for _ in 0..2 {
+        let passed = run(&mut world, &players, &[400, 400, 100, 100]);
+        assert_within(passed[..2].iter().sum(), 600 * SECONDS);
+        assert_eq!(passed[2..], [100 * SECONDS; 2]);
+        let passed = run(&mut world, &players, &[400, 400, 900, 2000]);
+        assert_within(passed[..3].iter().sum(), 1000 * SECONDS);
+        assert_within(passed[3], 1000 * SECONDS);
+        world.hand_over();
+    }
+    // When it leaves, what the second sends is of the second's source.
+    let unbind = players[0].control(ControlMessage::Unbind);
+    world.send(players[0].address, &unbind);
+    let passed = run(&mut world, &players, &[0, 500, 900, 0]);
+    assert_eq!(passed[1..3], [500 * SECONDS, 900 * SECONDS]);
+}
+
+#[test]
 fn what_a_token_said_holds_in_the_next_relay() {
     let mut world = World::new(RelayConfig { sessions_per_source: 2, ..config(rules(&[1])) });
     world.now += Duration::from_secs(31);
@@ -438,9 +469,14 @@ fn a_reload_holds_at_once_or_changes_nothing() {
     assert_eq!(world.control.reload(&wrong), Err(RelayConfigError::Memory));
     wrong = RelayConfig { sessions_per_source: 0, ..wanted };
     assert_eq!(world.control.reload(&wrong), Err(RelayConfigError::Circles));
+    wrong = RelayConfig { source: Budget { burst_ms: 0, ..budget }, ..wanted };
+    assert_eq!(world.control.reload(&wrong), Err(RelayConfigError::Budget));
     assert_within(run_pair(&mut world, &a, &b, 2000), 2000 * SECONDS);
     world.control.reload(&wanted).unwrap();
     assert_within(run_pair(&mut world, &a, &b, 2000), 500 * SECONDS);
+    let source = Budget { packets_per_second: 200, ..budget };
+    world.control.reload(&RelayConfig { source, ..wanted }).unwrap();
+    assert_within(run_pair(&mut world, &a, &b, 2000), 200 * SECONDS);
     assert!(a.keeps_alive(&mut world), "no session is lost");
     assert_eq!(join(&mut Client::new(3), &mut world), Some(RefusedReason::Token));
 }

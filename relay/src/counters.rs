@@ -62,6 +62,7 @@ impl RelayCounters {
             ("unbound", forward.unbound),
             ("malformed", forward.malformed + control.malformed),
             ("over_budget", forward.over_budget),
+            ("source_over_budget", forward.source_over_budget),
             ("destination_over_budget", forward.destination_over_budget),
             ("handshakes_over_budget", forward.handshakes_over_budget),
             ("destination_handshakes_over_budget", forward.destination_handshakes_over_budget),
@@ -162,6 +163,7 @@ impl WorkerCounters {
             forward.unbound,
             forward.malformed,
             forward.over_budget,
+            forward.source_over_budget,
             forward.destination_over_budget,
             forward.handshakes_over_budget,
             forward.destination_handshakes_over_budget,
@@ -186,6 +188,7 @@ impl WorkerCounters {
             unbound,
             malformed,
             over_budget,
+            source_over_budget,
             destination_over_budget,
             handshakes_over_budget,
             destination_handshakes_over_budget,
@@ -204,6 +207,7 @@ impl WorkerCounters {
             unbound,
             malformed,
             over_budget,
+            source_over_budget,
             destination_over_budget,
             handshakes_over_budget,
             destination_handshakes_over_budget,
@@ -252,7 +256,7 @@ impl Published {
     }
 }
 
-const COUNTERS: usize = 19;
+const COUNTERS: usize = 20;
 /// Up to 2,048 datagrams, and more.
 const BATCH_BUCKETS: usize = 13;
 /// Up to 65 ms, and more.

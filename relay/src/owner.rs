@@ -114,7 +114,7 @@ impl<C: Crypto> Owner<C> {
     /// Tells everybody who is left that this is the end.
     pub(crate) fn close(&mut self, now: Instant) {
         let mut out = [0; REPLY_MAX];
-        while self.control.close_some() {
+        while self.control.close_some(now) {
             self.write(now);
             while let Some(reply) = self.control.poll_transmit(now, &mut out) {
                 self.send(reply, &out);

@@ -24,6 +24,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("pending", "65536", "1 to 65535"),
     ("packets_per_second", "0", "1 to 10000000"),
     ("bytes_per_second", "5999", "6000 to 4294967295"),
+    ("source_packets_per_second", "0", "1 to 10000000"),
+    ("source_bytes_per_second", "5999", "6000 to 4294967295"),
     ("destination_packets_per_second", "0", "1 to 10000000"),
     ("destination_bytes_per_second", "0", "6000 to 4294967295"),
     ("total_packets_per_second", "10000001", "0 to 10000000"),

@@ -19,19 +19,19 @@ struct settings {
     u32 on;
     u32 buckets;
     u32 last_entry;
-    struct price sender, destination, total;
+    struct price sender, source, destination, total;
     u32 ifindex;
     u8 mac[6];
     /* The relay's ports and addresses in network order, of IPv4 and IPv6; 0 where it has none. */
     u16 port[2];
-    u16 unused;
+    u16 unused[3];
     u32 address[2][4];
 };
 
 /* What became of what ended here, on one processor. */
 struct counters {
     u64 forwarded, forwarded_bytes;
-    u64 malformed, over_budget, destination_over_budget, total_over_budget;
+    u64 malformed, over_budget, source_over_budget, destination_over_budget, total_over_budget;
     u64 no_destination, to_itself;
 };
 
@@ -295,10 +295,20 @@ INLINE enum action decide(const struct settings *own, const struct datagram *dat
             return PASS;
     }
     u32 now = (monotonic_ns() - own->start_ns) / 1000 * TICKS_PER_MICROSECOND;
+    /* Past the table's end where nobody pays instead. */
     u32 payer_slot = LOAD(sender->payer) - 1;
     struct hot_entry *payer = map_lookup(&hot, &payer_slot);
-    if (!charge_sent(payer ? payer : sender, now, length, &own->sender))
+    if (!payer)
+        payer = sender;
+    if (!charge_sent(payer, now, length, &own->sender, &own->source))
         return ending(&count->over_budget);
+    u32 besides = LOAD(payer->payer);
+    if (besides & ACCOUNT) {
+        u32 account_slot = besides & ~ACCOUNT;
+        struct hot_entry *account = map_lookup(&hot, &account_slot);
+        if (account && !charge(&account->sent, now, length, &own->source))
+            return ending(&count->source_over_budget);
+    }
     if (slot == sender_slot)
         return ending(&count->to_itself);
     if (!live)
@@ -307,7 +317,7 @@ INLINE enum action decide(const struct settings *own, const struct datagram *dat
         return ending(&count->destination_over_budget);
     if (own->total.packet) {
         struct hot_entry *all = map_lookup(&hot, &own->last_entry);
-        if (all && !charge_sent(all, now, length, &own->total))
+        if (all && !charge(&all->sent, now, length, &own->total))
             return ending(&count->total_over_budget);
     }
     count->forwarded += 1;

@@ -21,7 +21,10 @@ struct buckets {
 };
 
 /* One session; words 1 to 6 are the owner's, guarded by word 0, which is odd while it writes.
- * The last entry of all is no session's: it counts all together. */
+ * The last entries are accounts and no session's: of sources, and at the end of all together.
+ *
+ * `payer` is 0 where a session pays for what it sends, 1 + a slot where the session there pays
+ * instead, and ACCOUNT with a slot where it pays itself and the account there besides. */
 struct hot_entry {
     u32 sequence;
     u32 tag;
@@ -37,6 +40,7 @@ _Static_assert(__builtin_offsetof(struct hot_entry, sent) == 28, "word 7");
 _Static_assert(__builtin_offsetof(struct hot_entry, received) == 36, "word 9");
 _Static_assert(__builtin_offsetof(struct hot_entry, packet_price) == 52, "word 13");
 _Static_assert(__builtin_offsetof(struct hot_entry, payer) == 60, "word 15");
+enum { ACCOUNT = 1U << 31 };
 
 /* Where addresses that hash here stand: fingerprint, and slot + 1, or 0 where there is none. */
 struct index_bucket {
@@ -179,12 +183,15 @@ INLINE int charge(struct buckets *buckets, u32 now, u32 length, const struct pri
     return 1;
 }
 
-/* The same, at the entry's own price where it has one. */
-INLINE int charge_sent(struct hot_entry *payer, u32 now, u32 length, const struct price *relays) {
+/* The same, at the entry's own price where it has one, and never below its source's. */
+INLINE int charge_sent(struct hot_entry *payer, u32 now, u32 length, const struct price *relays,
+                       const struct price *source) {
     u32 packet = LOAD(payer->packet_price), byte = LOAD(payer->byte_price);
+    packet = packet ? packet : relays->packet;
+    byte = byte ? byte : relays->byte;
     struct price price = {
-        .packet = packet ? packet : relays->packet,
-        .byte = byte ? byte : relays->byte,
+        .packet = packet > source->packet ? packet : source->packet,
+        .byte = byte > source->byte ? byte : source->byte,
         .burst = relays->burst,
     };
     return charge(&payer->sent, now, length, &price);

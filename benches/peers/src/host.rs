@@ -85,7 +85,7 @@ impl Waylane {
         config.limits.sessions = 8 * (peers as u32 + 64);
         config.budget.packets_per_second = 1_000_000;
         config.budget.bytes_per_second = 1_000_000_000;
-        config.destination = config.budget;
+        (config.source, config.destination) = (config.budget, config.budget);
         // All players join at once.
         config.handshakes.sender = Rate { per_second: 10_000, burst: 10_000 };
         config.handshakes.destination = config.handshakes.sender;

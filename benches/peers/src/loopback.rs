@@ -311,7 +311,7 @@ impl Relay {
         let mut config = RelayConfig::default();
         config.budget.packets_per_second = 10_000_000;
         config.budget.bytes_per_second = 4_000_000_000;
-        config.destination = config.budget;
+        (config.source, config.destination) = (config.budget, config.budget);
         let now = waylane_core::time::Instant::ZERO;
         let control = Control::new(now, &config, Secret([9; 32]), Ring::new(), memory(&config));
         let control = control.expect("a good configuration");

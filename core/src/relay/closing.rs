@@ -5,6 +5,7 @@ use super::control::Control;
 use super::memory::Memory;
 use super::sessions::State;
 use crate::crypto::Crypto;
+use crate::time::Instant;
 
 impl<C: Crypto, M: Memory> Control<C, M> {
     /// Takes other settings while sessions go on: budgets, rates, lifetimes, whose tokens count.
@@ -29,11 +30,11 @@ impl<C: Crypto, M: Memory> Control<C, M> {
 
     /// Ends some of the sessions that are left; the next polls tell their peers. Returns whether
     /// there were any: to be called, and polled after each call, until there are none.
-    pub fn close_some(&mut self) -> bool {
+    pub fn close_some(&mut self, now: Instant) -> bool {
         let (mut registry, ..) = self.registry();
         for ended in 0..CLOSED_AT_ONCE {
             let Some(slot) = registry.lists.slots.first_live() else { return ended > 0 };
-            registry.end(slot, Some(State::Expired));
+            registry.end(now, slot, Some(State::Expired));
         }
         true
     }

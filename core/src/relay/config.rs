@@ -14,6 +14,8 @@ pub struct RelayConfig {
     pub limits: RelayLimits,
     /// What each sender may send.
     pub budget: Budget,
+    /// What all sessions of one source may send together: of one IPv4 address or IPv6 /64.
+    pub source: Budget,
     /// What may be sent to each destination, by all senders together.
     pub destination: Budget,
     /// What the relay forwards at most, if there is a limit.
@@ -45,6 +47,11 @@ impl Default for RelayConfig {
         Self {
             limits: RelayLimits::default(),
             budget: Budget::default(),
+            source: Budget {
+                packets_per_second: 100_000,
+                bytes_per_second: 120_000_000,
+                ..Budget::default()
+            },
             destination: Budget {
                 packets_per_second: 40_000,
                 bytes_per_second: 48_000_000,
@@ -140,8 +147,8 @@ impl RelayConfig {
     /// Which of them does not.
     pub fn check(&self) -> Result<(), RelayConfigError> {
         self.limits.check()?;
-        let budgets = [Some(&self.budget), Some(&self.destination), self.total.as_ref()];
-        if !budgets.into_iter().flatten().all(Budget::is_valid) {
+        let budgets = [&self.budget, &self.source, &self.destination];
+        if !budgets.into_iter().chain(&self.total).all(Budget::is_valid) {
             return Err(RelayConfigError::Budget);
         }
         let HandshakeRates { sender, destination } = self.handshakes;

@@ -387,7 +387,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
                 Ok(sealed)
             }
             ControlMessage::Unbind => {
-                registry.end(slot, None);
+                registry.end(now, slot, None);
                 self.counters.unbinds += 1;
                 Ok(None)
             }

@@ -6,7 +6,7 @@ use super::address::Address;
 use super::budget::{Price, RatePrice, ticks};
 use super::config::RelayConfig;
 use super::hash::HashKey;
-use super::hot::HotEntry;
+use super::hot::{HotEntry, Payer};
 use super::index::AddressIndex;
 use super::memory::Tables;
 use crate::id::SessionId;
@@ -51,9 +51,18 @@ impl<'m> Forwarder<'m> {
         };
         let (now, length) = (ticks(now), bytes.len() as u32);
         // A payer whose session has ended is one whose owner is about to name another.
-        let payer = sender.payer().and_then(|slot| self.hot.get(slot as usize)).unwrap_or(sender);
-        if !payer.charge_sent(now, length, &self.prices.sender) {
+        let payer = match sender.payer() {
+            Payer::Instead(slot) => self.hot.get(slot as usize).unwrap_or(sender),
+            Payer::Itself | Payer::Besides(_) => sender,
+        };
+        if !payer.charge_sent(now, length, &self.prices.sender, &self.prices.source) {
             return Verdict::Drop(DropReason::OverBudget);
+        }
+        if let Payer::Besides(slot) = payer.payer()
+            && let Some(account) = self.hot.get(slot as usize)
+            && !account.charge_account(now, length, &self.prices.source)
+        {
+            return Verdict::Drop(DropReason::SourceOverBudget);
         }
         let to = SessionId::from_bytes([slot0, slot1, slot2, tag0, tag1, tag2, tag3]);
         if to.slot() == sender_slot {
@@ -75,7 +84,7 @@ impl<'m> Forwarder<'m> {
         }
         if self.prices.total.packet != 0
             && let Some(all) = self.hot.last()
-            && !all.charge_sent(now, length, &self.prices.total)
+            && !all.charge_account(now, length, &self.prices.total)
         {
             return Verdict::Drop(DropReason::TotalOverBudget);
         }
@@ -121,6 +130,8 @@ pub struct Forwarding {
 pub struct Prices {
     /// A sender's, unless its session has its own.
     pub sender: Price,
+    /// Of what one source's sessions send together.
+    pub source: Price,
     /// Of what is sent to one destination, by whomever.
     pub destination: Price,
     /// Of what is forwarded in all; zeros: no limit.
@@ -133,13 +144,14 @@ pub struct Prices {
 
 impl Prices {
     /// How many words they are.
-    pub const WORDS: usize = 13;
+    pub const WORDS: usize = 16;
 
     /// The prices by a relay's settings.
     #[must_use]
     pub fn of(config: &RelayConfig) -> Self {
         Self {
             sender: Price::of(&config.budget),
+            source: Price::of(&config.source),
             destination: Price::of(&config.destination),
             total: config.total.as_ref().map_or(Price::FREE, Price::of),
             handshakes_sent: RatePrice::of(config.handshakes.sender),
@@ -147,15 +159,19 @@ impl Prices {
         }
     }
 
-    /// As words: packet, 1024 bytes, burst of sender, destination and total; one, burst of
+    /// As words: packet, 1024 bytes, burst of sender, source, destination and total; one, burst of
     /// handshakes from a sender and to a destination.
     #[must_use]
     pub const fn to_words(&self) -> [u32; Self::WORDS] {
-        let Self { sender, destination, total, handshakes_sent, handshakes_received } = self;
+        let Self { sender, source, destination, total, handshakes_sent, handshakes_received } =
+            self;
         [
             sender.packet,
             sender.byte,
             sender.burst,
+            source.packet,
+            source.byte,
+            source.burst,
             destination.packet,
             destination.byte,
             destination.burst,
@@ -172,13 +188,14 @@ impl Prices {
     /// What [`to_words`](Self::to_words) made.
     #[must_use]
     pub const fn from_words(words: [u32; Self::WORDS]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m] = words;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = words;
         Self {
             sender: Price { packet: a, byte: b, burst: c },
-            destination: Price { packet: d, byte: e, burst: f },
-            total: Price { packet: g, byte: h, burst: i },
-            handshakes_sent: RatePrice { one: j, burst: k },
-            handshakes_received: RatePrice { one: l, burst: m },
+            source: Price { packet: d, byte: e, burst: f },
+            destination: Price { packet: g, byte: h, burst: i },
+            total: Price { packet: j, byte: k, burst: l },
+            handshakes_sent: RatePrice { one: m, burst: n },
+            handshakes_received: RatePrice { one: o, burst: p },
         }
     }
 }
@@ -208,6 +225,8 @@ pub enum DropReason {
     Malformed,
     /// The sender is faster than its budget, or than its subject's.
     OverBudget,
+    /// All sessions of the sender's source together send more than they may.
+    SourceOverBudget,
     /// All together send this destination more than it gets.
     DestinationOverBudget,
     /// The sender begins or answers more handshakes than it may.
@@ -237,6 +256,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Dropped: [`DropReason::OverBudget`].
     pub over_budget: u64,
+    /// Dropped: [`DropReason::SourceOverBudget`].
+    pub source_over_budget: u64,
     /// Dropped: [`DropReason::DestinationOverBudget`].
     pub destination_over_budget: u64,
     /// Dropped: [`DropReason::HandshakesOverBudget`].
@@ -271,6 +292,7 @@ impl Counters {
         self.unbound
             + self.malformed
             + self.over_budget
+            + self.source_over_budget
             + self.destination_over_budget
             + self.handshakes_over_budget
             + self.destination_handshakes_over_budget
@@ -283,6 +305,7 @@ impl Counters {
         match reason {
             DropReason::Malformed => &mut self.malformed,
             DropReason::OverBudget => &mut self.over_budget,
+            DropReason::SourceOverBudget => &mut self.source_over_budget,
             DropReason::DestinationOverBudget => &mut self.destination_over_budget,
             DropReason::HandshakesOverBudget => &mut self.handshakes_over_budget,
             DropReason::DestinationHandshakesOverBudget => {

@@ -17,11 +17,17 @@ use super::sync::{AtomicU32, Ordering, fence, spin_loop};
 /// | 9, 10 | what is sent to it, by whomever: packets, bytes | forwarders |
 /// | 11, 12 | handshake datagrams from it, to it | forwarders in user space |
 /// | 13, 14 | price of a packet, of 1024 bytes that it sends; 0: the relay's | owner |
-/// | 15 | 1 + slot of the entry that pays with its words 7, 8, 13 and 14 for what this one sends; 0: itself | owner |
+/// | 15 | who pays for what it sends: see below | owner |
 ///
 /// Words 7–12 are buckets, and what they count by is a clock: see `budget.rs`. Each of the words
-/// 7–15 stands by itself, outside the sequence lock. The table's last entry is no session's: its
-/// words 7 and 8 are the budget of all together.
+/// 7–15 stands by itself, outside the sequence lock.
+///
+/// Word 15 is 0 where a session pays with its own words 7, 8, 13 and 14 and nobody else does; 1 +
+/// a slot where the session there pays instead; and the top bit with a slot where it pays itself, and
+/// the account there besides.
+///
+/// The table's last entries are accounts and no session's: of sources, and at the end of all
+/// together. Of an account words 7 and 8 are the budget, and word 15 says how many sessions name it.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub struct HotEntry {
@@ -36,6 +42,17 @@ pub struct HotEntry {
     packet_price: AtomicU32,
     byte_price: AtomicU32,
     payer: AtomicU32,
+}
+
+/// Who pays for what a session sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Payer {
+    /// The session, and nobody else.
+    Itself,
+    /// The session in this slot: one of the same subject.
+    Instead(u32),
+    /// The session, and the account in this slot: its source's.
+    Besides(u32),
 }
 
 /// A budget's two buckets.
@@ -156,29 +173,59 @@ impl HotEntry {
         [&self.packet_price, &self.byte_price].map(|price| price.load(Ordering::Relaxed))
     }
 
-    /// Lets the entry in slot `payer` pay for what this one sends. Only for the owner.
-    pub(crate) fn set_payer(&self, payer: Option<u32>) {
-        self.payer.store(payer.map_or(0, |slot| slot.wrapping_add(1)), Ordering::Relaxed);
+    /// Who pays for what this entry sends.
+    pub(crate) fn payer(&self) -> Payer {
+        match self.payer.load(Ordering::Relaxed) {
+            0 => Payer::Itself,
+            word if word & ACCOUNT == 0 => Payer::Instead(word - 1),
+            word => Payer::Besides(word & !ACCOUNT),
+        }
     }
 
-    /// The slot of the entry that pays for what this one sends, if it is another.
-    pub(crate) fn payer(&self) -> Option<u32> {
-        self.payer.load(Ordering::Relaxed).checked_sub(1)
+    /// Says who does. Only for the owner.
+    pub(crate) fn set_payer(&self, payer: Payer) {
+        let word = match payer {
+            Payer::Itself => 0,
+            Payer::Instead(slot) => slot.wrapping_add(1),
+            Payer::Besides(slot) => slot | ACCOUNT,
+        };
+        self.payer.store(word, Ordering::Relaxed);
+    }
+
+    /// How many sessions name this account. Only for the owner.
+    pub(crate) fn users(&self) -> u32 {
+        self.payer.load(Ordering::Relaxed)
+    }
+
+    /// That so many do. Only for the owner.
+    pub(crate) fn set_users(&self, users: u32) {
+        self.payer.store(users, Ordering::Relaxed);
     }
 
     /// Takes one packet of `length` bytes out of what this entry may send: at its own price, or at
-    /// the relay's. `false` if that is too much.
-    pub(crate) fn charge_sent(&self, now: u32, length: u32, relays: &Price) -> bool {
-        let own = |word: &AtomicU32, relays| match word.load(Ordering::Relaxed) {
-            0 => relays,
-            price => price,
+    /// the relay's, and never below its source's. `false` if that is too much.
+    pub(crate) fn charge_sent(
+        &self,
+        now: u32,
+        length: u32,
+        relays: &Price,
+        source: &Price,
+    ) -> bool {
+        let own = |word: &AtomicU32, relays: u32, source: u32| {
+            let own = word.load(Ordering::Relaxed);
+            if own == 0 { relays } else { own }.max(source)
         };
         let price = Price {
-            packet: own(&self.packet_price, relays.packet),
-            byte: own(&self.byte_price, relays.byte),
+            packet: own(&self.packet_price, relays.packet, source.packet),
+            byte: own(&self.byte_price, relays.byte, source.byte),
             burst: relays.burst,
         };
         self.sent.charge(now, length, &price)
+    }
+
+    /// Takes one packet of `length` bytes out of this account.
+    pub(crate) fn charge_account(&self, now: u32, length: u32, price: &Price) -> bool {
+        self.sent.charge(now, length, price)
     }
 
     /// Takes one packet of `length` bytes out of what may be sent to this entry.
@@ -260,6 +307,8 @@ fn charge_one(bucket: &AtomicU32, now: u32, price: RatePrice) -> bool {
     after.is_some()
 }
 
+/// Of word 15: an account pays, too.
+const ACCOUNT: u32 = 1 << 31;
 /// Makes the family one that nobody has.
 const ENDED: u32 = 1 << 31;
 /// Under loom every try multiplies what there is to explore.
@@ -308,7 +357,7 @@ mod tests {
         let entry = HotEntry::new();
         let now = u32::MAX - 5;
         entry.publish(now, 1, address(1));
-        let charge = |now, length| entry.charge_sent(now, length, &price);
+        let charge = |now, length| entry.charge_sent(now, length, &price, &Price::FREE);
         assert_eq!((0..20).filter(|_| charge(now, 10)).count(), 10, "packet burst");
         // The clock wraps between the two; 20 ms are two packets and 200 bytes.
         let later = now.wrapping_add(20 * MS);
@@ -322,6 +371,33 @@ mod tests {
     }
 
     #[test]
+    fn who_pays_is_one_word() {
+        let entry = HotEntry::new();
+        let most = crate::id::SessionId::SLOTS;
+        for payer in [Payer::Itself, Payer::Instead(0), Payer::Besides(0)]
+            .into_iter()
+            .chain([Payer::Instead(most), Payer::Besides(most + 5000)])
+        {
+            entry.set_payer(payer);
+            assert_eq!(entry.payer(), payer);
+        }
+        entry.publish(0, 1, address(1));
+        assert_eq!(entry.payer(), Payer::Itself);
+    }
+
+    #[test]
+    fn nobody_pays_less_than_its_source_does() {
+        let [dear, cheap] = [16, 4].map(|packet| Price { packet, byte: 1, burst: 64 });
+        for (own, source, passed) in [(0, cheap, 4), (4, dear, 4), (4, cheap, 16)] {
+            let entry = HotEntry::new();
+            entry.publish(0, 1, address(1));
+            entry.set_prices(own, 0);
+            let charge = |_: &u32| entry.charge_sent(0, 28, &dear, &source);
+            assert_eq!((0..30).filter(charge).count(), passed);
+        }
+    }
+
+    #[test]
     fn each_direction_and_kind_has_buckets_of_its_own() {
         let one = Price { packet: 16, byte: 1, burst: 16 };
         let handshake = RatePrice { one: 16, burst: 16 };
@@ -329,7 +405,7 @@ mod tests {
         entry.publish(7, 1, address(1));
         for _ in 0..2 {
             let first = entry.sent.packets.load(Ordering::Relaxed) == 7;
-            assert_eq!(entry.charge_sent(7, 100, &one), first);
+            assert_eq!(entry.charge_sent(7, 100, &one, &Price::FREE), first);
             assert_eq!(entry.charge_received(7, 100, &one), first);
             assert_eq!(entry.charge_handshake_sent(7, handshake), first);
             assert_eq!(entry.charge_handshake_received(7, handshake), first);

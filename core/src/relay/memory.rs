@@ -17,10 +17,19 @@ pub struct RelayLimits {
 }
 
 impl RelayLimits {
-    /// Hot entries for this many sessions: one each, and one for all together.
+    /// Hot entries for this many sessions: one each, the [accounts](Self::accounts), and one for
+    /// all together.
     #[must_use]
     pub const fn hot_entries(&self) -> usize {
-        (self.sessions as usize).saturating_add(1)
+        (self.sessions as usize).saturating_add(self.accounts()).saturating_add(1)
+    }
+
+    /// Accounts of sources, for those that have more than one session: as many as there can be
+    /// such sources, but 4,096 at most, which more of them share.
+    #[must_use]
+    pub const fn accounts(&self) -> usize {
+        let accounts = (self.sessions / 2) as usize;
+        if accounts < ACCOUNTS_MAX { accounts } else { ACCOUNTS_MAX }
     }
 
     /// Index buckets for this many sessions: twice as many places as sessions.
@@ -104,7 +113,7 @@ where
 /// The tables that every forwarder reads.
 #[derive(Clone, Copy)]
 pub struct Tables<'m> {
-    /// One entry per slot, and one for all together.
+    /// One entry per slot, the accounts of sources, and one for all together.
     pub hot: &'m [HotEntry],
     /// The address index.
     pub index: &'m [IndexBucket],
@@ -115,6 +124,7 @@ impl Tables<'_> {
     pub(crate) fn clear(&self) {
         for entry in self.hot {
             entry.retire();
+            entry.set_users(0);
         }
         for bucket in self.index {
             bucket.clear();
@@ -137,4 +147,5 @@ pub const SESSION_BYTES: usize =
     size_of::<HotEntry>() + size_of::<Session>() + 2 * size_of::<IndexBucket>() / BUCKET;
 
 const SESSIONS_MIN: u32 = 8;
+const ACCOUNTS_MAX: usize = 4096;
 const PENDING_MAX: u32 = 65_535;

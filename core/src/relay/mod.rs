@@ -37,6 +37,7 @@ mod index;
 mod limiter;
 mod list;
 mod memory;
+mod payers;
 mod pending;
 mod registry;
 mod secrets;

@@ -7,7 +7,7 @@ use super::events::{Events, SessionChange};
 use super::index::AddressIndex;
 use super::list::List;
 use super::memory::{Parts, Tables};
-use super::pending::{HopKeys, Pending, Terms};
+use super::pending::{HopKeys, Pending};
 use super::sessions::{KeyHash, Over, Session, Slots, State};
 use crate::id::SessionId;
 use crate::time::Instant;
@@ -200,7 +200,7 @@ impl Registry<'_> {
             && other != slot
         {
             // Whoever sends from there now has shown it; the one before cannot be told there.
-            self.end(other, None);
+            self.end(now, other, None);
         }
         let before = self.live(slot);
         if before.is_none_or(|(_, at)| at != address) && !self.index.insert(address, slot) {
@@ -208,7 +208,7 @@ impl Registry<'_> {
         }
         if let Some(other) = self.find_slot(key, State::Live).filter(|&other| other != slot) {
             let told = self.live(other).is_some_and(|(_, at)| at != address);
-            self.end(other, told.then_some(State::Replaced));
+            self.end(now, other, told.then_some(State::Replaced));
         }
         let old = self.session(slot).map(|session| {
             let old = (session.keys(), session.next_counter());
@@ -239,52 +239,8 @@ impl Registry<'_> {
         };
         self.lists.slots.set_end(self.sessions, slot, terms.end);
         self.keep_alive(now, slot);
-        self.settle(slot, &terms);
+        self.settle(now, slot, &terms);
         Ok(proven)
-    }
-
-    /// Gives the live session in `slot` what its bind was granted.
-    fn settle(&mut self, slot: u32, terms: &Terms) {
-        for (circle, key) in [(Circle::Source, terms.source), (Circle::Subject, terms.subject)] {
-            let before = circle.key_of(self.sessions, slot);
-            if before != key {
-                circle.leave(self.sessions, slot);
-                circle.join(self.sessions, slot, key);
-                self.name_payer(before);
-            }
-        }
-        if let Some(hot) = self.tables.hot.get(slot as usize) {
-            hot.set_prices(terms.packet_price, terms.byte_price);
-            hot.set_payer(None);
-        }
-        self.name_payer(terms.subject);
-        // The subject's latest token says what all of its sessions share.
-        for member in Circle::Subject.members(self.sessions, terms.subject) {
-            if let Some(hot) = self.tables.hot.get(member as usize) {
-                hot.set_prices(terms.packet_price, terms.byte_price);
-            }
-        }
-    }
-
-    /// Lets one of the subject's live sessions pay for what all of them send: the one that does,
-    /// or else any.
-    fn name_payer(&self, subject: CircleKey) {
-        if subject == CircleKey::NONE {
-            return;
-        }
-        let live = |slot: &u32| {
-            self.sessions.get(*slot as usize).is_some_and(|session| session.state == State::Live)
-        };
-        let members = || Circle::Subject.members(self.sessions, subject).filter(live);
-        let hot = |slot: u32| self.tables.hot.get(slot as usize);
-        let named = members().find_map(|slot| hot(slot)?.payer());
-        let named = named.filter(|payer| members().any(|slot| slot == *payer));
-        let Some(payer) = named.or_else(|| members().last()) else { return };
-        for slot in members() {
-            if let Some(hot) = hot(slot) {
-                hot.set_payer((slot != payer).then_some(payer));
-            }
-        }
     }
 
     /// Looks at the next live session whose turn has come, and ends it if it is over.
@@ -292,7 +248,7 @@ impl Registry<'_> {
         let look = self.lists.slots.look(now, self.sessions)?;
         self.lists.slots.put_back(self.sessions, look.slot);
         match look.over {
-            Some(_) => self.end(look.slot, Some(State::Expired)),
+            Some(_) => self.end(now, look.slot, Some(State::Expired)),
             None => self.freshen(now, look.slot),
         }
         Some(look.over)
@@ -305,12 +261,12 @@ impl Registry<'_> {
     }
 
     fn freshen(&self, now: Instant, slot: u32) {
-        let entries = [self.tables.hot.get(slot as usize), self.tables.hot.last()];
+        let entries = [self.hot(slot), self.account_of(slot), self.tables.hot.last()];
         entries.into_iter().flatten().for_each(|entry| entry.freshen(ticks(now)));
     }
 
     /// Ends the live session in `slot`: out of the tables at once, told later.
-    pub(crate) fn end(&mut self, slot: u32, farewell: Option<State>) {
+    pub(crate) fn end(&mut self, now: Instant, slot: u32, farewell: Option<State>) {
         let Some((tag, address)) = self.live(slot) else { return };
         let session = SessionId::new(slot, tag);
         self.lists.events.note(session, address, SessionChange::ended(farewell));
@@ -320,10 +276,11 @@ impl Registry<'_> {
         }
         self.index.remove(address, slot);
         let subject = Circle::Subject.key_of(self.sessions, slot);
+        self.leave_account(slot);
         Circle::Source.leave(self.sessions, slot);
         Circle::Subject.leave(self.sessions, slot);
         self.lists.slots.end(self.sessions, slot, farewell);
-        self.name_payer(subject);
+        self.name_payer(now, subject);
     }
 
     /// The next peer to be told that another took over, with the keys and address it had.

@@ -60,7 +60,8 @@ pub(crate) fn settings(dice: &Dice) -> u64 {
         bytes_per_second: dice.word(),
         burst_ms: dice.word(),
     };
-    (relay.budget, relay.destination, relay.total) = (budget(), budget(), Some(budget()));
+    (relay.budget, relay.source) = (budget(), budget());
+    (relay.destination, relay.total) = (budget(), Some(budget()));
     (relay.handshakes.sender, relay.handshakes.destination) = (rate(), rate());
     let prices = Prices::of(&relay);
     assert_eq!(Prices::from_words(prices.to_words()), prices);

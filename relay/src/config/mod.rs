@@ -70,6 +70,14 @@ keys! {
     bytes_per_second: u32 = Budget::default().bytes_per_second, "bytes a second",
         6_000..=4_294_967_295, Reload, "";
 
+    /// What all sessions of one IPv4 address or IPv6 /64 may send together.
+    source_packets_per_second: u32 = RelayConfig::default().source.packets_per_second,
+        "packets a second", 1..=10_000_000, Reload, "";
+
+    /// What all sessions of one IPv4 address or IPv6 /64 may send together.
+    source_bytes_per_second: u32 = RelayConfig::default().source.bytes_per_second,
+        "bytes a second", 6_000..=4_294_967_295, Reload, "";
+
     /// What may be sent to one player, by all senders together.
     destination_packets_per_second: u32 = RelayConfig::default().destination.packets_per_second,
         "packets a second", 1..=10_000_000, Reload, "";
@@ -274,6 +282,7 @@ impl Config {
         Ok(RelayConfig {
             limits: self.limits(),
             budget: self.budget(self.packets_per_second, self.bytes_per_second),
+            source: self.budget(self.source_packets_per_second, self.source_bytes_per_second),
             destination: self
                 .budget(self.destination_packets_per_second, self.destination_bytes_per_second),
             total: self.total(),

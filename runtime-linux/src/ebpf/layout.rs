@@ -17,13 +17,14 @@ pub(super) struct Settings {
     pub(super) on: u32,
     pub(super) buckets: u32,
     pub(super) last_entry: u32,
-    /// What packets, bytes and bursts cost: the sender's, the destination's, all together's.
-    pub(super) prices: [u32; 9],
+    /// What packets, bytes and bursts cost: the sender's, its source's, the destination's, all
+    /// together's.
+    pub(super) prices: [u32; 12],
     pub(super) ifindex: u32,
     pub(super) mac: MacAddress,
     /// In network order, as all that is compared to a packet.
     pub(super) port: [u16; 2],
-    pub(super) unused: u16,
+    pub(super) unused: [u16; 3],
     pub(super) address: [[u32; 4]; 2],
 }
 
@@ -35,6 +36,7 @@ pub(super) struct Counts {
     forwarded_bytes: u64,
     malformed: u64,
     over_budget: u64,
+    source_over_budget: u64,
     destination_over_budget: u64,
     total_over_budget: u64,
     no_destination: u64,
@@ -47,6 +49,7 @@ impl Counts {
         sum.forwarded_bytes += self.forwarded_bytes;
         sum.malformed += self.malformed;
         sum.over_budget += self.over_budget;
+        sum.source_over_budget += self.source_over_budget;
         sum.destination_over_budget += self.destination_over_budget;
         sum.total_over_budget += self.total_over_budget;
         sum.no_destination += self.no_destination;
@@ -116,8 +119,8 @@ unsafe impl Pod for Route {}
 unsafe impl Pod for Neighbour {}
 
 const _: () = {
-    assert!(size_of::<Settings>() == 120);
-    assert!(size_of::<Counts>() == 64);
+    assert!(size_of::<Settings>() == 136);
+    assert!(size_of::<Counts>() == 72);
     assert!(size_of::<Host>() == 20);
     assert!(size_of::<Route>() == 12);
     assert!(size_of::<Neighbour>() == 8);

@@ -8,8 +8,8 @@ use core::time::Duration;
 use waylane_core::id::PublicKey;
 use waylane_core::noise::KeyPair;
 use waylane_core::relay::{
-    Control, Counters, DropReason, Forwarder, Forwarding, HashKey, HotEntry, IndexBucket, Pending,
-    RelayConfig, RelayLimits, RelayMemory, Session, Tables, Verdict,
+    Budget, Control, Counters, DropReason, Forwarder, Forwarding, HashKey, HotEntry, IndexBucket,
+    Pending, RelayConfig, RelayLimits, RelayMemory, Session, Tables, Verdict,
 };
 use waylane_core::time::Instant;
 use waylane_crypto::Seeded;
@@ -115,6 +115,10 @@ impl World {
         let mut config = RelayConfig { limits, ..RelayConfig::default() };
         if seed.is_multiple_of(2) {
             config.total = Some(config.budget);
+        }
+        if seed % 4 < 2 {
+            // Dearer than a sender's own.
+            config.source = Budget { packets_per_second: 5000, ..config.budget };
         }
         let hot: &[HotEntry] =
             (0..limits.hot_entries()).map(|_| HotEntry::new()).collect::<Vec<_>>().leak();
@@ -225,6 +229,7 @@ impl World {
                 pass
             }
             Verdict::Drop(DropReason::OverBudget) => dropped(Counter::OverBudget),
+            Verdict::Drop(DropReason::SourceOverBudget) => dropped(Counter::SourceOverBudget),
             Verdict::Drop(DropReason::DestinationOverBudget) => {
                 dropped(Counter::DestinationOverBudget)
             }
@@ -385,19 +390,18 @@ impl World {
                 let price = if self.random.below(8) == 0 { self.random.below(100_000) } else { 0 };
                 own.store(price as u32, Ordering::Relaxed);
             }
-            let payer = if self.random.below(8) == 0 { self.random.below(70) } else { 0 };
-            words[15].store(payer as u32, Ordering::Relaxed);
+            let payer = match self.random.below(8) {
+                0 => self.random.below(110) as u32,
+                1..4 => ACCOUNT | self.random.below(110) as u32,
+                _ => 0,
+            };
+            words[15].store(payer, Ordering::Relaxed);
             // Ends, or comes back.
             if words[6].load(Ordering::Relaxed) & 0xffff != 0 {
                 let family = words[6].load(Ordering::Relaxed) & !ENDED;
                 let ended = if self.random.below(12) == 0 { ENDED } else { 0 };
                 words[6].store(family | ended, Ordering::Relaxed);
             }
-        }
-        // All together have their own account at the relay's price.
-        let all = view(self.model.hot.last().unwrap());
-        for word in &all[13..16] {
-            word.store(0, Ordering::Relaxed);
         }
     }
 
@@ -423,6 +427,7 @@ enum Counter {
     Forwarded,
     Malformed,
     OverBudget,
+    SourceOverBudget,
     DestinationOverBudget,
     NoDestination,
     ToItself,
@@ -436,6 +441,7 @@ fn counted_more(mut counters: Counters, counter: Option<Counter>, bytes: u64) ->
         Some(Counter::Forwarded) => counters.forwarded += 1,
         Some(Counter::Malformed) => counters.malformed += 1,
         Some(Counter::OverBudget) => counters.over_budget += 1,
+        Some(Counter::SourceOverBudget) => counters.source_over_budget += 1,
         Some(Counter::DestinationOverBudget) => counters.destination_over_budget += 1,
         Some(Counter::TotalOverBudget) => counters.total_over_budget += 1,
         Some(Counter::NoDestination) => counters.no_destination += 1,
@@ -605,6 +611,7 @@ impl Random {
     }
 }
 
+const ACCOUNT: u32 = 1 << 31;
 const ENDED: u32 = 1 << 31;
 const COUNTERS: usize = Counter::TotalOverBudget as usize + 1;
 const SEEDS: u64 = 4;

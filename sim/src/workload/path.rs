@@ -137,5 +137,5 @@ pub(super) fn connected(seed: u64, path: &Path, players: usize, pace: Pace) -> W
 fn budget_for_bulk(config: &mut RelayConfig) {
     config.budget.packets_per_second *= 4;
     config.budget.bytes_per_second *= 4;
-    config.destination = config.budget;
+    (config.source, config.destination) = (config.budget, config.budget);
 }
