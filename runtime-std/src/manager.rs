@@ -270,7 +270,7 @@ impl NetworkManager {
     /// The machine is on another network: opens new sockets and takes up every session from there.
     ///
     /// # Errors
-    /// The system gives no socket. Call again once it does.
+    /// The system gives no socket. It is asked again whenever something is to be sent.
     pub fn network_changed(&mut self) -> Result<(), SocketError> {
         // What one socket would not take is not for another: it is lost, as on any changing network.
         self.pending = None;

@@ -122,7 +122,7 @@ impl NetworkManager {
     fn handle_timeout(&mut self) {
         let now = self.clock.now();
         if self.sockets.take_network_gone() {
-            // What cannot be had now is tried again by the protocol's own timers.
+            // What cannot be had now is asked for again with whatever is to be sent.
             self.network_changed().unwrap_or(());
         }
         self.reload_directory(now);

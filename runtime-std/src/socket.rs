@@ -118,8 +118,15 @@ impl Sockets {
     }
 
     /// Sends one datagram or, with `segment_size`, several of that size of which the last may be
-    /// shorter. What no socket can reach counts as lost on the way.
-    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8], segment_size: Option<usize>) -> Sent {
+    /// shorter. What no socket can reach counts as lost on the way; a socket that could not be had
+    /// is asked for again.
+    pub(crate) fn send(
+        &mut self,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment_size: Option<usize>,
+    ) -> Sent {
+        self.open_for(to).unwrap_or(());
         let [v4, v6] = &self.families;
         let family = if to.is_ipv4() { v4 } else { v6 };
         family.socket.as_ref().map_or(Sent::Gone, |socket| socket.send(to, bytes, segment_size))

@@ -64,7 +64,7 @@ struct Done {
     took: Duration,
 }
 
-static STEPS: [Step; 34] = [
+static STEPS: [Step; 35] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -81,6 +81,7 @@ static STEPS: [Step; 34] = [
     Step { name: "benches", run: benches::check },
     Step { name: "relay bench, as root", run: benches::relay },
     Step { name: "fast path, as root", run: ebpf::check },
+    Step { name: "changing networks, as root", run: changing_networks },
     Step { name: "watching: install", run: watching::install },
     Step { name: "watching: page, terminal, Prometheus", run: watching::check },
     Step { name: "packaging: install", run: packaging::install },
@@ -127,6 +128,11 @@ fn clippy(root: &Path) -> Result<(), Failure> {
 
 fn documentation(root: &Path) -> Result<(), Failure> {
     cargo(root, &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// A player whose links come and go, in network namespaces.
+fn changing_networks(root: &Path) -> Result<(), Failure> {
+    cargo(root, &["test", "--package", "waylane", "--test", "network_change"], &[])
 }
 
 fn two_players(root: &Path) -> Result<(), Failure> {

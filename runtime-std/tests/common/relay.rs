@@ -17,7 +17,11 @@ impl TestRelay {
     pub(crate) fn start(at: IpAddr) -> Result<Self, StartError> {
         let mut config = Config::dev();
         config.listen = vec![SocketAddr::new(at, 0)];
-        let mut relay = Relay::bind(&config)?;
+        Self::of(&config)
+    }
+
+    pub(crate) fn of(config: &Config) -> Result<Self, StartError> {
+        let mut relay = Relay::bind(config)?;
         let entry = relay.entry().clone();
         let handle = relay.handle();
         let thread = std::thread::spawn(move || relay.run().expect("the relay's sockets work"));
