@@ -9,7 +9,10 @@ use core::time::Duration;
 use relay_support::{Client, Hop as _, Outcome, World, address, small};
 use waylane_core::crypto::Secret;
 use waylane_core::id::PublicKey;
-use waylane_core::relay::{AnswerRates, Budget, Rate, RelayConfig, RelayConfigError, TokenRules};
+use waylane_core::relay::{
+    AnswerRates, Budget, Rate, RelayConfig, RelayConfigError, SessionChange, SessionEvent,
+    TokenRules,
+};
 use waylane_core::token::{Claims, KeyId, Region, Token, TokenKeys};
 use waylane_core::wire::hop::{ControlMessage, Refused, RefusedReason};
 use waylane_crypto::pure::Pure;
@@ -147,6 +150,12 @@ fn a_session_ends_a_minute_after_its_token() {
     assert!((at(160)..=at(162)).contains(&told.unwrap()), "{told:?}");
     let counters = world.control.counters();
     assert_eq!((counters.sessions_token_ended, counters.sessions_expired), (1, 0));
+    let events = core::iter::from_fn(|| world.control.poll_event());
+    let ended: Vec<_> = events.filter(|event| event.change != SessionChange::Begun).collect();
+    let [SessionEvent { session, change: SessionChange::TokenExpired, .. }] = ended[..] else {
+        panic!("{ended:?}")
+    };
+    assert_eq!(session, a.session);
     // Neither ticket nor token helps any more.
     let cookie = a.cookie(&mut world);
     assert_eq!(a.resume(&mut world, cookie), Err(RefusedReason::TokenExpired));

@@ -222,9 +222,11 @@ impl Hop {
 /// An address by its number, of either family.
 #[must_use]
 pub fn address(number: u8) -> SocketAddr {
-    if number.is_multiple_of(3) {
-        SocketAddr::from(([0x2001, 0xdb8, 0, u16::from(number), 0, 0, 0, 1], 4000))
+    // From 9 on they have sources in common with those before.
+    let (source, own) = (u16::from(number % 9), u16::from(number / 9));
+    if source.is_multiple_of(3) {
+        SocketAddr::from(([0x2001, 0xdb8, 0, source, 0, 0, 0, 1 + own], 4000))
     } else {
-        SocketAddr::from(([203, 0, 113, number], 4000))
+        SocketAddr::from(([203, 0, 113, source as u8], 4000 + own))
     }
 }

@@ -6,7 +6,7 @@
 //! session without a good one, nobody with one is refused for it, and no session outlives it by more
 //! than its minute.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeSet;
 
@@ -94,6 +94,10 @@ impl Play {
         } else {
             Budget { packets_per_second: 100, bytes_per_second: 30_000, burst_ms: 100 }
         };
+        if how & 1 != 0 {
+            config.source =
+                Budget { packets_per_second: 150, bytes_per_second: 40_000, ..config.budget };
+        }
         config.tokens = (how & 4 != 0).then(badge::rules);
         let now = Instant::from_millis(10_500);
         let control = started(now, &config, 0);
@@ -401,6 +405,9 @@ impl Play {
         let is_handshake = datagram.first().is_some_and(|kind| *kind < 0x80);
         let over_budget = is_sent
             && (verdict == Verdict::Drop(DropReason::OverBudget) && may_run_out
+                || verdict == Verdict::Drop(DropReason::SourceOverBudget)
+                    && small
+                    && self.shares_source(from)
                 || is_handshake
                     && matches!(
                         verdict,
@@ -410,6 +417,17 @@ impl Play {
                         )
                     ));
         assert!(over_budget || verdict == expected, "{verdict:?}, not {expected:?}");
+    }
+
+    /// Whether several sessions pay for what comes from this address: those that are there, or
+    /// where tokens are asked for wherever one of its subject is.
+    fn shares_source(&self, from: SocketAddr) -> bool {
+        let source = |address: SocketAddr| match address.ip() {
+            IpAddr::V4(ip) => (4, u64::from(ip.to_bits())),
+            IpAddr::V6(ip) => (6, (ip.to_bits() >> 64) as u64),
+        };
+        let there = self.live.iter().filter(|live| source(live.address) == source(from));
+        there.count() > 1 || self.config.tokens.is_some()
     }
 
     fn expected(&self, from: SocketAddr, datagram: &[u8]) -> Verdict {

@@ -59,6 +59,7 @@ impl Journal {
             }
             SessionChange::Left => "left",
             SessionChange::Expired => "expired",
+            SessionChange::TokenExpired => "token_expired",
             SessionChange::Replaced => "replaced",
             _ => "ended",
         };
@@ -193,6 +194,19 @@ mod tests {
         assert!(text.contains("session ended") && text.contains("seconds=63"), "{text}");
         assert!(text.contains("reason=\"left\"") && text.contains("peer=#"), "{text}");
         assert!(!text.contains("192.0.2.7") && !text.contains("4003"), "{text}");
+    }
+
+    #[test]
+    fn the_line_tells_a_tokens_end_from_silence() {
+        for (change, reason) in [
+            (SessionChange::Left, "left"),
+            (SessionChange::Expired, "expired"),
+            (SessionChange::TokenExpired, "token_expired"),
+            (SessionChange::Replaced, "replaced"),
+        ] {
+            let text = log(|journal| journal.note(Instant::ZERO, event(1, change)));
+            assert!(text.contains(&format!("reason=\"{reason}\"")), "{text}");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::config::{RelayConfig, RelayConfigError};
 use super::control::Control;
+use super::events::SessionChange;
 use super::memory::Memory;
-use super::sessions::State;
 use crate::crypto::Crypto;
 use crate::time::Instant;
 
@@ -34,7 +34,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         let (mut registry, ..) = self.registry();
         for ended in 0..CLOSED_AT_ONCE {
             let Some(slot) = registry.lists.slots.first_live() else { return ended > 0 };
-            registry.end(now, slot, Some(State::Expired));
+            registry.end(now, slot, SessionChange::Expired);
         }
         true
     }

@@ -7,7 +7,7 @@ use super::address::Address;
 use super::circle::CircleKey;
 use super::config::{RelayConfig, RelayConfigError};
 use super::counters::{ControlCounters, ControlDrops};
-use super::events::SessionEvent;
+use super::events::{SessionChange, SessionEvent};
 use super::forward::{Forwarder, Forwarding, Prices};
 use super::hash::HashKey;
 use super::index::AddressIndex;
@@ -387,7 +387,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
                 Ok(sealed)
             }
             ControlMessage::Unbind => {
-                registry.end(now, slot, None);
+                registry.end(now, slot, SessionChange::Left);
                 self.counters.unbinds += 1;
                 Ok(None)
             }

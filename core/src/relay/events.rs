@@ -29,6 +29,8 @@ pub enum SessionChange {
     Left,
     /// Its lifetime is over: by silence, or because the relay ends.
     Expired,
+    /// Its token expired a minute ago, and no other one was shown.
+    TokenExpired,
     /// Its peer began another one elsewhere.
     Replaced,
 }
@@ -56,12 +58,13 @@ impl Events {
 }
 
 impl SessionChange {
-    /// How a session ended whose peer is told so.
-    pub(super) const fn ended(farewell: Option<State>) -> Self {
-        match farewell {
-            Some(State::Expired) => Self::Expired,
-            Some(State::Replaced) => Self::Replaced,
-            None | Some(State::Free | State::Reserved | State::Live) => Self::Left,
+    /// As what a session stands that ended so until its peer is told; `None` if there is nothing
+    /// to tell.
+    pub(super) const fn farewell(self) -> Option<State> {
+        match self {
+            Self::Begun | Self::Left => None,
+            Self::Expired | Self::TokenExpired => Some(State::Expired),
+            Self::Replaced => Some(State::Replaced),
         }
     }
 }

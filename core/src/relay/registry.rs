@@ -200,7 +200,7 @@ impl Registry<'_> {
             && other != slot
         {
             // Whoever sends from there now has shown it; the one before cannot be told there.
-            self.end(now, other, None);
+            self.end(now, other, SessionChange::Left);
         }
         let before = self.live(slot);
         if before.is_none_or(|(_, at)| at != address) && !self.index.insert(address, slot) {
@@ -208,7 +208,8 @@ impl Registry<'_> {
         }
         if let Some(other) = self.find_slot(key, State::Live).filter(|&other| other != slot) {
             let told = self.live(other).is_some_and(|(_, at)| at != address);
-            self.end(now, other, told.then_some(State::Replaced));
+            let why = if told { SessionChange::Replaced } else { SessionChange::Left };
+            self.end(now, other, why);
         }
         let old = self.session(slot).map(|session| {
             let old = (session.keys(), session.next_counter());
@@ -248,7 +249,8 @@ impl Registry<'_> {
         let look = self.lists.slots.look(now, self.sessions)?;
         self.lists.slots.put_back(self.sessions, look.slot);
         match look.over {
-            Some(_) => self.end(now, look.slot, Some(State::Expired)),
+            Some(Over::Silence) => self.end(now, look.slot, SessionChange::Expired),
+            Some(Over::Token) => self.end(now, look.slot, SessionChange::TokenExpired),
             None => self.freshen(now, look.slot),
         }
         Some(look.over)
@@ -266,10 +268,10 @@ impl Registry<'_> {
     }
 
     /// Ends the live session in `slot`: out of the tables at once, told later.
-    pub(crate) fn end(&mut self, now: Instant, slot: u32, farewell: Option<State>) {
+    pub(crate) fn end(&mut self, now: Instant, slot: u32, why: SessionChange) {
         let Some((tag, address)) = self.live(slot) else { return };
         let session = SessionId::new(slot, tag);
-        self.lists.events.note(session, address, SessionChange::ended(farewell));
+        self.lists.events.note(session, address, why);
         self.drop_pending_of(slot);
         if let Some(hot) = self.tables.hot.get(slot as usize) {
             hot.retire();
@@ -279,7 +281,7 @@ impl Registry<'_> {
         self.leave_account(slot);
         Circle::Source.leave(self.sessions, slot);
         Circle::Subject.leave(self.sessions, slot);
-        self.lists.slots.end(self.sessions, slot, farewell);
+        self.lists.slots.end(self.sessions, slot, why.farewell());
         self.name_payer(now, subject);
     }
 
