@@ -5,6 +5,7 @@ use std::time::Instant;
 use waylane_relay::{RelayHandle, RelayState};
 
 use crate::metrics::metrics;
+use crate::openmetrics::Format;
 
 /// All that a relay's admin port has.
 pub(crate) struct Site {
@@ -24,12 +25,16 @@ impl Site {
         Self { relay, since: Instant::now() }
     }
 
-    pub(crate) fn answer(&self, path: &str) -> Answer {
+    pub(crate) fn answer(&self, path: &str, format: Format) -> Answer {
         match path {
             "/" => Answer { status: 200, content_type: HTML, body: PAGE.to_owned() },
             "/metrics" => {
-                let body = metrics(&self.relay, self.since.elapsed());
-                Answer { status: 200, content_type: OPENMETRICS, body }
+                let body = metrics(&self.relay, self.since.elapsed(), format);
+                let content_type = match format {
+                    Format::OpenMetrics => OPENMETRICS,
+                    Format::Prometheus => PROMETHEUS,
+                };
+                Answer { status: 200, content_type, body }
             }
             "/live" => Answer::text(200, "live\n"),
             "/ready" => match self.relay.state() {
@@ -78,6 +83,7 @@ const PAGE: &str = include_str!("page.html");
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The page may ask its own origin for metrics and nobody for anything else; nobody may frame it.
 const HEADERS: &str = "Content-Security-Policy: default-src 'none'; connect-src 'self'; \
 script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \

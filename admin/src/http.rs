@@ -16,6 +16,7 @@ use std::time::Instant;
 use waylane_relay::RelayHandle;
 
 use crate::answer::{Answer, Site};
+use crate::openmetrics::Format;
 
 /// A relay's admin port, open until this is dropped.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ impl Drop for Place {
 fn serve(mut connection: TcpStream, site: &Site) -> io::Result<()> {
     connection.set_write_timeout(Some(PATIENCE))?;
     let (answer, with_body) = match read_request(&mut connection) {
-        Ok(request) => (site.answer(&request.path), !request.head_only),
+        Ok(request) => (site.answer(&request.path, request.format), !request.head_only),
         Err(Refusal::Gone) => return Ok(()),
         Err(Refusal::Slow) => (Answer::text(408, "the request took too long\n"), true),
         Err(Refusal::Long) => (Answer::text(431, "the request is too long\n"), true),
@@ -140,6 +141,8 @@ fn serve(mut connection: TcpStream, site: &Site) -> io::Result<()> {
 struct Request {
     path: String,
     head_only: bool,
+    /// Of metrics, if it is these.
+    format: Format,
 }
 
 enum Refusal {
@@ -196,7 +199,23 @@ fn parse(head: &[u8]) -> Result<Option<Request>, Refusal> {
     let target = request.path.unwrap_or_default();
     // Nothing here depends on a query.
     let path = target.split('?').next().unwrap_or_default().to_owned();
-    Ok(Some(Request { path, head_only }))
+    Ok(Some(Request { path, head_only, format: format_for(request.headers) }))
+}
+
+/// OpenMetrics, but for who takes text and does not know it.
+fn format_for(headers: &[httparse::Header<'_>]) -> Format {
+    let takes = |kind: &str| {
+        headers.iter().filter(|header| header.name.eq_ignore_ascii_case("accept")).any(|header| {
+            let value = core::str::from_utf8(header.value).unwrap_or_default();
+            let mut kinds = value.split([',', ';']).map(str::trim);
+            kinds.any(|taken| taken.eq_ignore_ascii_case(kind))
+        })
+    };
+    if takes("text/plain") && !takes("application/openmetrics-text") {
+        Format::Prometheus
+    } else {
+        Format::OpenMetrics
+    }
 }
 
 /// How `address` is reached from here.

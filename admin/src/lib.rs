@@ -28,4 +28,5 @@ mod scrape;
 pub use client::{FetchError, fetch};
 pub use http::Admin;
 pub use metrics::metrics;
+pub use openmetrics::Format;
 pub use scrape::Scrape;

@@ -5,22 +5,22 @@ use core::time::Duration;
 
 use waylane_relay::{RelayHandle, RelayState};
 
-use crate::openmetrics::{Text, family};
+use crate::openmetrics::{Format, Text, family};
 use crate::process::{self, Process};
 
-/// The relay's metrics as OpenMetrics text, `uptime` after it began to be watched.
+/// The relay's metrics as text in this format, `uptime` after it began to be watched.
 ///
 /// Every family and every value of every label is there from the start, so that a rate of nothing
 /// is 0 and not a gap.
 #[must_use]
-pub fn metrics(relay: &RelayHandle, uptime: Duration) -> String {
+pub fn metrics(relay: &RelayHandle, uptime: Duration, format: Format) -> String {
     // Which datagrams the sockets had no room for is asked first: it was before what is counted.
     let overflows = process::overflows(&relay.about().ports);
-    let mut text = Text::new();
+    let mut text = Text::new(format);
     about(&mut text, relay, uptime);
     let counters = relay.counters();
     let (workers, owner) = (&counters.workers, &counters.owner);
-    let (control, fast_path) = (&owner.control, &counters.fast_path);
+    let (control, fast_path) = (&owner.control, &counters.fast_path.forward);
 
     text.counter(
         family("waylane_received_packets", "Datagrams that came in."),
@@ -28,7 +28,7 @@ pub fn metrics(relay: &RelayHandle, uptime: Duration) -> String {
     );
     text.counter(
         family("waylane_received_bytes", "UDP payload bytes that came in."),
-        workers.received_bytes + fast_path.forwarded_bytes,
+        counters.received_bytes(),
     );
     text.counters(
         family("waylane_forwarded_packets", "Datagrams sent on, by what sent them."),

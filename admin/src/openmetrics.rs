@@ -1,12 +1,26 @@
 //! Writes the OpenMetrics text format, version 1.0.0
-//! (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+//! (<https://prometheus.io/docs/specs/om/open_metrics_spec/>), and Prometheus's own that was before
+//! it (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 
 use core::fmt::{Display, Write as _};
 
 use waylane_relay::Histogram;
 
+/// In which format metrics are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// OpenMetrics, version 1.0.0.
+    OpenMetrics,
+    /// Prometheus's text format, version 0.0.4: the same samples. It knows no units, and takes what
+    /// is information for gauges.
+    Prometheus,
+}
+
 /// A text of metrics as it grows.
-pub(crate) struct Text(String);
+pub(crate) struct Text {
+    format: Format,
+    text: String,
+}
 
 /// What a family of metrics is called and is. Its unit is the last word of its name where that is
 /// one.
@@ -22,8 +36,8 @@ pub(crate) const fn family(name: &'static str, help: &'static str) -> Family {
 }
 
 impl Text {
-    pub(crate) const fn new() -> Self {
-        Self(String::new())
+    pub(crate) const fn new(format: Format) -> Self {
+        Self { format, text: String::new() }
     }
 
     /// A counter without labels.
@@ -85,11 +99,24 @@ impl Text {
 
     /// The whole text.
     pub(crate) fn end(mut self) -> String {
-        self.0.push_str("# EOF\n");
-        self.0
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
     }
 
     fn begin(&mut self, Family { name, help }: Family, kind: &str) {
+        if self.format == Format::Prometheus {
+            // There a family is called as its samples are.
+            let (end, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            self.line(format_args!("# HELP {name}{end} {help}"));
+            self.line(format_args!("# TYPE {name}{end} {kind}"));
+            return;
+        }
         self.line(format_args!("# TYPE {name} {kind}"));
         let unit = name.rsplit('_').next().filter(|word| UNITS.contains(word));
         if let Some(unit) = unit {
@@ -100,8 +127,8 @@ impl Text {
 
     fn line(&mut self, line: core::fmt::Arguments<'_>) {
         // A string takes everything.
-        let _ = self.0.write_fmt(line);
-        self.0.push('\n');
+        let _ = self.text.write_fmt(line);
+        self.text.push('\n');
     }
 }
 

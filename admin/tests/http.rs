@@ -24,6 +24,44 @@ fn each_path_says_what_it_is_for() {
 }
 
 #[test]
+fn who_takes_only_prometheus_own_text_gets_that() {
+    let (_relay, admin) = admin();
+    let asked = |accept: &str| {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{accept}\r\n");
+        raw(admin.address(), request.as_bytes())
+    };
+    // As Prometheus asks, since it knows OpenMetrics, and as browsers and curl do.
+    for accept in [
+        "",
+        "Accept: */*\r\n",
+        "Accept: text/html, */*;q=0.8\r\n",
+        "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2\r\n",
+    ] {
+        let answer = asked(accept);
+        assert!(answer.contains("application/openmetrics-text; version=1.0.0"), "{answer}");
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
+    }
+    let answer = asked("accept: text/plain; version=0.0.4\r\n");
+    assert!(answer.contains("text/plain; version=0.0.4"), "{answer}");
+    for line in [
+        "# TYPE waylane_received_packets_total counter",
+        "waylane_received_packets_total 0",
+        "# TYPE waylane_build_info gauge",
+        "# TYPE waylane_batch_packets histogram",
+    ] {
+        assert!(answer.lines().any(|other| other == line), "{line}: {answer}");
+    }
+    assert!(!answer.contains("# UNIT") && !answer.contains("# EOF"), "{answer}");
+    // The same samples, in the same order, but for what time has changed.
+    let samples = |answer: &str| -> Vec<String> {
+        let lines = answer.split("\r\n\r\n").nth(1).unwrap().lines();
+        let lines = lines.filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(samples(&answer), samples(&asked("")));
+}
+
+#[test]
 fn ready_follows_what_the_relay_is_at() {
     let (mut relay, admin) = admin();
     let ready = || fetch(admin.address(), "/ready");

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use running::client::data;
 use running::{Running, Socket};
-use waylane_admin::{Scrape, metrics};
+use waylane_admin::{Format, Scrape, metrics};
 use waylane_core::wire::hop::Probe;
 use waylane_relay::{BackEnd, Config, Relay, RelayHandle};
 
@@ -245,7 +245,7 @@ fn probe(socket: &Socket) {
 }
 
 fn text(relay: &RelayHandle) -> String {
-    metrics(relay, Duration::from_secs(1))
+    metrics(relay, Duration::from_secs(1), Format::OpenMetrics)
 }
 
 fn read(file: &str) -> String {

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use waylane_core::relay::Counters;
 
+use crate::fast_path::FastPathCounters;
 use crate::histogram::{Histogram, Shown};
 use crate::io::{RUN_BUCKETS, SendFailures, Sent};
 use crate::owner::OwnerCounters;
@@ -20,7 +21,7 @@ pub struct RelayCounters {
     /// How the workers' work was spread.
     pub spread: Spread,
     /// What the kernel forwarded and dropped by itself; no worker received any of it.
-    pub fast_path: Counters,
+    pub fast_path: FastPathCounters,
 }
 
 /// How the work of one worker, or of all, was spread.
@@ -55,7 +56,7 @@ impl RelayCounters {
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
         // Where it was dropped is no matter.
         let mut both = self.workers;
-        both.add(&WorkerCounters { forward: self.fast_path, ..WorkerCounters::default() });
+        both.add(&WorkerCounters { forward: self.fast_path.forward, ..WorkerCounters::default() });
         let (forward, control) = (both.forward, self.owner.control.dropped);
         let failed = self.workers.send_failed;
         [
@@ -93,13 +94,20 @@ impl RelayCounters {
     /// Datagrams received, by the workers or by the kernel's fast path.
     #[must_use]
     pub const fn received(&self) -> u64 {
-        self.workers.received + self.fast_path.forwarded + self.fast_path.dropped()
+        let fast_path = &self.fast_path.forward;
+        self.workers.received + fast_path.forwarded + fast_path.dropped()
+    }
+
+    /// Their UDP payload bytes.
+    #[must_use]
+    pub const fn received_bytes(&self) -> u64 {
+        self.workers.received_bytes + self.fast_path.received_bytes
     }
 
     /// Datagrams sent on: those that the system took.
     #[must_use]
     pub const fn forwarded(&self) -> u64 {
-        self.workers.forward.forwarded + self.fast_path.forwarded
+        self.workers.forward.forwarded + self.fast_path.forward.forwarded
     }
 
     /// How many of a hundred datagrams sent on were so by the kernel's fast path.
@@ -107,7 +115,7 @@ impl RelayCounters {
     pub const fn fast_path_percent(&self) -> u64 {
         match self.forwarded() {
             0 => 0,
-            all => self.fast_path.forwarded.saturating_mul(100) / all,
+            all => self.fast_path.forward.forwarded.saturating_mul(100) / all,
         }
     }
 }

@@ -19,5 +19,14 @@ pub trait FastPath: fmt::Debug + Send + Sync {
     fn end(&self);
 
     /// What ended in it so far: what it forwarded and what it dropped.
-    fn counters(&self) -> Counters;
+    fn counters(&self) -> FastPathCounters;
+}
+
+/// What ended in a fast path: no worker received any of it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct FastPathCounters {
+    /// UDP payload bytes of all that ended there, forwarded or dropped.
+    pub received_bytes: u64,
+    /// What became of it.
+    pub forward: Counters,
 }

@@ -40,7 +40,7 @@ pub use config::{
     Settings, sample,
 };
 pub use counters::{RelayCounters, Spread, WorkerCounters};
-pub use fast_path::FastPath;
+pub use fast_path::{FastPath, FastPathCounters};
 pub use group::runs;
 pub use histogram::Histogram;
 pub use io::Io;

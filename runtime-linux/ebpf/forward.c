@@ -30,6 +30,7 @@ struct settings {
 
 /* What became of what ended here, on one processor. */
 struct counters {
+    u64 received_bytes;
     u64 forwarded, forwarded_bytes;
     u64 malformed, over_budget, source_over_budget, destination_over_budget, total_over_budget;
     u64 no_destination, to_itself;
@@ -325,6 +326,14 @@ INLINE enum action decide(const struct settings *own, const struct datagram *dat
     return SEND;
 }
 
+/* Of what ended here, be it forwarded or dropped. */
+INLINE void count_bytes(enum action action, u32 length) {
+    u32 zero = 0;
+    struct counters *count = action == PASS ? 0 : map_lookup(&counters, &zero);
+    if (count)
+        count->received_bytes += length;
+}
+
 /* The header of a datagram of the relay's own, with nothing of the sender's in it. */
 INLINE void write_ipv4(struct ipv4 *ip, u16 length, u32 from, u32 to) {
     struct ipv4 header = {
@@ -399,6 +408,7 @@ INLINE enum action forward(const struct settings *own, void *frame, void *end, u
     if (!find(own, frame, end, length, &datagram))
         return PASS;
     enum action action = decide(own, &datagram, end, &to, mac);
+    count_bytes(action, datagram.length);
     if (action == SEND)
         rewrite(own, frame, &datagram, &to, mac);
     return action;

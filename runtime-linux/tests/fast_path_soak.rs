@@ -43,7 +43,7 @@ fn under_load(choice: FastPathChoice) {
     let received = soaked.counters.received();
     assert!(received <= soaked.sent && soaked.sent <= received + soaked.lost, "{soaked:?}");
     // All data between live sessions, but for what came while they moved.
-    let fast = soaked.counters.fast_path.forwarded;
+    let fast = soaked.counters.fast_path.forward.forwarded;
     assert!(fast * 10 > soaked.counters.forwarded() * 9, "{soaked:?}");
 }
 

@@ -12,7 +12,8 @@ mod webdriver;
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -130,6 +131,37 @@ fn prometheus_reads_the_metrics() {
 }
 
 #[test]
+fn twenty_seconds_of_metrics_conform_and_add_up_to_the_packet() {
+    let relay = Relay::start("soak");
+    let mut traffic: Vec<Running> = (0..3).map(|_| relay.traffic()).collect();
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", include_str!("soak.py"), &format!("http://{}/metrics", relay.admin), "20"]);
+    let mut parser = Running::of(python);
+    let text = || {
+        let mut connection = TcpStream::connect(relay.admin).unwrap();
+        let ask = "GET /metrics HTTP/1.1\r\nHost: relay\r\nAccept: text/plain\r\n\r\n";
+        connection.write_all(ask.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    for _ in 0..20 {
+        relay.noise();
+        // Its complaints about names and help texts are failures, too.
+        assert_eq!(pipe("promtool", &["check", "metrics"], &text()), "");
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+    // It refuses what it does not like, or this would show nothing.
+    let broken = text().replace("# HELP waylane_ready ", "# ");
+    assert!(outcome("promtool", &["check", "metrics"], &broken).is_err());
+    parser.out.with("read 20 times");
+    traffic.iter_mut().for_each(Running::kill);
+    parser.say("now nothing comes any more");
+    println!("{}", parser.out.with("and as many ended"));
+    assert!(parser.finish().success());
+}
+
+#[test]
 fn prometheus_takes_the_alerts() {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/prometheus/rules.yml");
     let printed = pipe("promtool", &["check", "rules", rules.to_str().unwrap()], "");
@@ -227,7 +259,6 @@ fn pipe(program: &str, arguments: &[&str], input: &str) -> String {
 
 /// What it printed, or what it complained of.
 fn outcome(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
-    use std::io::Write as _;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use aya::Pod;
-use waylane_core::relay::Counters;
+use waylane_relay::FastPathCounters;
 
 /// A hardware address of Ethernet's.
 pub type MacAddress = [u8; 6];
@@ -32,6 +32,7 @@ pub(super) struct Settings {
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
 pub(super) struct Counts {
+    received_bytes: u64,
     forwarded: u64,
     forwarded_bytes: u64,
     malformed: u64,
@@ -44,7 +45,9 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) const fn add_to(&self, sum: &mut Counters) {
+    pub(super) const fn add_to(&self, sum: &mut FastPathCounters) {
+        sum.received_bytes += self.received_bytes;
+        let sum = &mut sum.forward;
         sum.forwarded += self.forwarded;
         sum.forwarded_bytes += self.forwarded_bytes;
         sum.malformed += self.malformed;
@@ -120,7 +123,7 @@ unsafe impl Pod for Neighbour {}
 
 const _: () = {
     assert!(size_of::<Settings>() == 136);
-    assert!(size_of::<Counts>() == 72);
+    assert!(size_of::<Counts>() == 80);
     assert!(size_of::<Host>() == 20);
     assert!(size_of::<Route>() == 12);
     assert!(size_of::<Neighbour>() == 8);

@@ -18,8 +18,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use waylane_core::relay::{Counters, Forwarding};
-use waylane_relay::{Config, FastPath, FastPathChoice};
+use waylane_core::relay::Forwarding;
+use waylane_relay::{Config, FastPath, FastPathChoice, FastPathCounters};
 
 use crate::fast_path::Attached;
 use interface::{Interface, Wanted};
@@ -129,10 +129,10 @@ impl FastPath for AtInterface {
         }
     }
 
-    fn counters(&self) -> Counters {
+    fn counters(&self) -> FastPathCounters {
         self.program().counters().unwrap_or_else(|error| {
             tracing::debug!(%error, "the fast path's counters cannot be read");
-            Counters::default()
+            FastPathCounters::default()
         })
     }
 }

@@ -16,8 +16,8 @@ use aya::programs::{
     ProgramError, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode,
 };
 use aya::{Ebpf, EbpfLoader};
-use waylane_core::relay::{Counters, Forwarding, RelayLimits};
-use waylane_relay::SharedTables;
+use waylane_core::relay::{Forwarding, RelayLimits};
+use waylane_relay::{FastPathCounters, SharedTables};
 
 use super::layout::{Counts, Host, MacAddress, Neighbour, Route, RouteKind, Settings};
 use super::next_hops::{NextHop, Plan, Prefix};
@@ -207,8 +207,8 @@ impl Program {
     ///
     /// # Errors
     /// When the kernel refuses to read the map.
-    pub fn counters(&self) -> io::Result<Counters> {
-        let mut sum = Counters::default();
+    pub fn counters(&self) -> io::Result<FastPathCounters> {
+        let mut sum = FastPathCounters::default();
         for counts in self.counters.get(&0, 0).map_err(said)?.iter() {
             counts.add_to(&mut sum);
         }

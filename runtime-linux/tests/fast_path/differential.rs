@@ -8,13 +8,13 @@ use core::time::Duration;
 use waylane_core::id::PublicKey;
 use waylane_core::noise::KeyPair;
 use waylane_core::relay::{
-    Budget, Control, Counters, DropReason, Forwarder, Forwarding, HashKey, HotEntry, IndexBucket,
-    Pending, RelayConfig, RelayLimits, RelayMemory, Session, Tables, Verdict,
+    Budget, Control, DropReason, Forwarder, Forwarding, HashKey, HotEntry, IndexBucket, Pending,
+    RelayConfig, RelayLimits, RelayMemory, Session, Tables, Verdict,
 };
 use waylane_core::time::Instant;
 use waylane_crypto::Seeded;
 use waylane_crypto::ring::Ring;
-use waylane_relay::SharedTables;
+use waylane_relay::{FastPathCounters, SharedTables};
 use waylane_runtime_linux::ebpf::{Hook, NextHop, Outcome, Place, Plan, Prefix, Program};
 
 use crate::frames::{Checksum, Frame, plain, pseudo_sum, sum};
@@ -187,7 +187,7 @@ impl World {
             }
             let (expected, counter) = first;
             assert_eq!(outcome, expected, "{:?} for {frame:02x?}", self.hook);
-            let bytes = if matches!(expected, Outcome::Send(_)) { payload_len(frame) } else { 0 };
+            let bytes = if expected == Outcome::Pass { 0 } else { payload_len(frame) };
             assert_eq!(count, counted_more(counted, counter, bytes), "for {frame:02x?}");
             for (slot, kernel) in after.iter().enumerate() {
                 for (word, kernel) in kernel.iter().enumerate() {
@@ -434,8 +434,19 @@ enum Counter {
     TotalOverBudget,
 }
 
-fn counted_more(mut counters: Counters, counter: Option<Counter>, bytes: u64) -> Counters {
-    counters.forwarded_bytes += bytes;
+fn counted_more(
+    before: FastPathCounters,
+    counter: Option<Counter>,
+    bytes: u64,
+) -> FastPathCounters {
+    let mut after = before;
+    let counters = &mut after.forward;
+    if counter.is_some() {
+        after.received_bytes += bytes;
+    }
+    if counter == Some(Counter::Forwarded) {
+        counters.forwarded_bytes += bytes;
+    }
     match counter {
         None => (),
         Some(Counter::Forwarded) => counters.forwarded += 1,
@@ -447,7 +458,7 @@ fn counted_more(mut counters: Counters, counter: Option<Counter>, bytes: u64) ->
         Some(Counter::NoDestination) => counters.no_destination += 1,
         Some(Counter::ToItself) => counters.to_itself += 1,
     }
-    counters
+    after
 }
 
 /// `right`, with a checksum that is as right or as wrong as that of `bytes` was.

@@ -102,10 +102,10 @@ fn next_hops_are_the_kernels() {
         assert_eq!(before.workers.send_failed.unreachable, 0);
 
         net.relay_ip(&format!("route add 198.18.0.0/15 via {}", PLAYERS[0][0]));
-        let fast = relay.handle.counters().fast_path.forwarded;
+        let fast = relay.handle.counters().fast_path.forward.forwarded;
         until(|| {
             near.socket.send(&to_far).unwrap();
-            relay.handle.counters().fast_path.forwarded > fast
+            relay.handle.counters().fast_path.forward.forwarded > fast
         });
 
         // The gateway is given another hardware address, and so is what it is known by.
@@ -116,10 +116,10 @@ fn next_hops_are_the_kernels() {
             net.interface()
         ));
         while far.socket.set_nonblocking(true).is_ok() && far.receive().is_some() {}
-        let fast = relay.handle.counters().fast_path.forwarded;
+        let fast = relay.handle.counters().fast_path.forward.forwarded;
         until(|| {
             near.socket.send(&to_far).unwrap();
-            far.receive().is_some() && relay.handle.counters().fast_path.forwarded > fast
+            far.receive().is_some() && relay.handle.counters().fast_path.forward.forwarded > fast
         });
     });
     relay.stop();
@@ -137,7 +137,7 @@ fn budgets_change_in_the_kernel() {
         relay.handle.reload(&config).unwrap();
         until(|| {
             near.socket.send(&data(clients[1].session)).unwrap();
-            relay.handle.counters().fast_path.over_budget > 0
+            relay.handle.counters().fast_path.forward.over_budget > 0
         });
     });
     assert_eq!(relay.stop().counters().workers.forward.forwarded, 0);
@@ -183,7 +183,7 @@ fn an_upgrade_hands_the_hook_over_and_loses_nothing() {
                     numbers.len() as u32
                 });
                 let serves = |relay: &Running| {
-                    until(|| relay.handle.counters().fast_path.forwarded > 100);
+                    until(|| relay.handle.counters().fast_path.forward.forwarded > 100);
                 };
                 serves(&first);
                 let second = start();
@@ -285,7 +285,7 @@ fn everything_between_two_players(choice: FastPathChoice, family: usize, traffic
             sent += (there.len() + back.len()) as u64;
         }
         let counters = settled(&relay, bound.forwarded() + sent);
-        let fast = counters.fast_path.forwarded - bound.fast_path.forwarded;
+        let fast = counters.fast_path.forward.forwarded - bound.fast_path.forward.forwarded;
         assert_eq!(counters.forwarded() - bound.forwarded(), sent);
         assert_eq!(fast, if in_kernel { sent } else { 0 }, "{counters:?}");
 
@@ -326,7 +326,7 @@ fn everything_between_two_players(choice: FastPathChoice, family: usize, traffic
     let done = counters.forwarded() + counters.owner.control.consumed();
     assert_eq!(counters.received(), done + counters.dropped(), "{counters:?}");
     let unbound = counters.workers.forward.unbound;
-    assert!(unbound >= 2 && counters.fast_path.unbound == 0, "{counters:?}");
+    assert!(unbound >= 2 && counters.fast_path.forward.unbound == 0, "{counters:?}");
 }
 
 /// Some datagrams of all sizes that differ in every byte they may.

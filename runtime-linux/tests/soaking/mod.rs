@@ -2,6 +2,7 @@
 
 mod peers;
 
+use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 pub(crate) use peers::Load;
 use peers::{Guests, Players};
+use waylane_admin::{Admin, Scrape, fetch};
 use waylane_relay::RelayCounters;
 
 use crate::running::Running;
@@ -40,6 +42,7 @@ pub(crate) fn soak(
     let everybody: Vec<_> = players.iter().flat_map(Players::sessions).collect();
     let mut guests = Guests::new(load);
 
+    let page = Page::of(&relay);
     let stop = AtomicBool::new(false);
     let (early, late) = thread::scope(|scope| {
         for players in &mut players {
@@ -48,9 +51,9 @@ pub(crate) fn soak(
         scope.spawn(|| guests.come_and_go(&stop));
         // However a thread ends, the others must not go on for ever.
         let _stops = Stops(&stop);
-        sleep_until(Instant::now() + lasts / 3);
+        page.watch(Instant::now() + lasts / 3);
         let early = resident();
-        sleep_until(Instant::now() + lasts * 2 / 3);
+        page.watch(Instant::now() + lasts * 2 / 3);
         (early, resident())
     });
 
@@ -59,6 +62,7 @@ pub(crate) fn soak(
         players.assert_still_there();
     }
     let lost = settled(&relay, &lost, &load.sent);
+    page.adds_up(&relay.handle.counters());
     let counters = relay.stop().counters();
     assert_accounted(&counters);
     assert!(guests.came > 0 && players.iter().all(|players| players.moves > 0));
@@ -96,6 +100,44 @@ fn settled(relay: &Running, lost: impl Fn() -> u64, sent: &AtomicU64) -> u64 {
     }
 }
 
+/// What the relay's operator sees of it.
+struct Page(Admin);
+
+impl Page {
+    fn of(relay: &Running) -> Self {
+        Self(Admin::serve((Ipv4Addr::LOCALHOST, 0).into(), relay.handle.clone()).unwrap())
+    }
+
+    fn read(&self) -> Scrape {
+        Scrape::parse(&fetch(self.0.address(), "/metrics").unwrap()).unwrap()
+    }
+
+    /// Reads it again and again until `end`: no count goes back.
+    fn watch(&self, end: Instant) {
+        let mut before = self.read();
+        while Instant::now() < end {
+            thread::park_timeout(BETWEEN_LOOKS);
+            let now = self.read();
+            for name in now.names().filter(|name| name.contains("_total")) {
+                assert!(now.get(name) >= before.get(name), "{name} went back");
+            }
+            before = now;
+        }
+    }
+
+    /// Every datagram is in it once, as the relay has counted them.
+    fn adds_up(&self, counters: &RelayCounters) {
+        let page = self.read();
+        let [received, forwarded, consumed, dropped] =
+            ["received", "forwarded", "consumed", "dropped"]
+                .map(|what| page.get(&format!("waylane_{what}_packets_total")));
+        assert_eq!(received, forwarded + consumed + dropped, "{page:?}");
+        assert_eq!(received, counters.received() as f64, "{page:?}");
+        let bytes = page.get("waylane_received_bytes_total");
+        assert!(bytes >= page.get("waylane_forwarded_bytes_total"), "{page:?}");
+    }
+}
+
 fn assert_accounted(counters: &RelayCounters) {
     assert!(is_accounted(counters), "{counters:?}");
 }
@@ -122,12 +164,6 @@ fn resident() -> u64 {
     text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-fn sleep_until(end: Instant) {
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
-        thread::park_timeout(left);
-    }
-}
-
 struct Stops<'s>(&'s AtomicBool);
 
 impl Drop for Stops<'_> {
@@ -139,3 +175,4 @@ impl Drop for Stops<'_> {
 /// A leak of three bytes a datagram would be more, and what the allocator does with the guests'
 /// memory is less.
 const GROWTH_MAX: u64 = 1 << 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
