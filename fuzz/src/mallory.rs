@@ -38,6 +38,8 @@ pub struct Mallory {
     pub largest: u64,
     /// Nonces of the victim's challenges that were not answered.
     pub challenges: Vec<(u64, [u8; 8])>,
+    /// Nonces of its own challenges that the victim has answered.
+    pub responses: Vec<(u64, [u8; 8])>,
 }
 
 struct Keys {
@@ -69,6 +71,7 @@ impl Mallory {
             next: 0,
             largest: 0,
             challenges: Vec::new(),
+            responses: Vec::new(),
         }
     }
 
@@ -243,10 +246,13 @@ impl Mallory {
         self.largest = self.largest.max(number.0);
         let named = relays.iter().find(|relay| relay.address == from).map(|relay| relay.id);
         for frame in Frames::new(&sealed[..sealed.len() - TAG_LEN]) {
-            if let Frame::PathChallenge { relay, nonce, .. } = frame.expect("the victim's is good")
-            {
+            let frame = frame.expect("the victim's is good");
+            if let Frame::PathChallenge { relay, nonce, .. } = frame {
                 assert_eq!(Some(relay), named, "a challenge names the relay that it goes through");
                 self.challenges.push((relay.0, nonce));
+            } else if let Frame::PathResponse { relay, nonce, .. } = frame {
+                assert_eq!(Some(relay), named, "a response goes back the way of its challenge");
+                self.responses.push((relay.0, nonce));
             }
         }
         None
