@@ -1,16 +1,19 @@
 //! What is answered under which path.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use waylane_relay::{RelayHandle, RelayState};
 
 use crate::metrics::metrics;
 use crate::openmetrics::Format;
+use crate::pulse::Pulse;
 
 /// All that a relay's admin port has.
 pub(crate) struct Site {
     relay: RelayHandle,
     since: Instant,
+    pulse: Mutex<Pulse>,
 }
 
 /// One answer.
@@ -22,7 +25,7 @@ pub(crate) struct Answer {
 
 impl Site {
     pub(crate) fn new(relay: RelayHandle) -> Self {
-        Self { relay, since: Instant::now() }
+        Self { relay, since: Instant::now(), pulse: Mutex::default() }
     }
 
     pub(crate) fn answer(&self, path: &str, format: Format) -> Answer {
@@ -36,7 +39,8 @@ impl Site {
                 };
                 Answer { status: 200, content_type, body }
             }
-            "/live" => Answer::text(200, "live\n"),
+            "/live" if self.beats() => Answer::text(200, "live\n"),
+            "/live" => Answer::text(503, "a thread of the relay stands still\n"),
             "/ready" => match self.relay.state() {
                 RelayState::Serving => Answer::text(200, "ready\n"),
                 RelayState::Starting => Answer::text(503, "starting\n"),
@@ -50,6 +54,11 @@ impl Site {
             }
             _ => Answer::text(404, "there are /, /live, /ready, /version and /metrics\n"),
         }
+    }
+
+    fn beats(&self) -> bool {
+        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        pulse.beats(Instant::now(), self.relay.state(), &self.relay.turns())
     }
 }
 

@@ -23,6 +23,7 @@ mod http;
 mod metrics;
 mod openmetrics;
 mod process;
+mod pulse;
 mod scrape;
 
 pub use client::{FetchError, fetch};

@@ -2,13 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
 
 use waylane::{NetworkManager, RelayEntry};
 use waylane_admin::{Admin, FetchError, Scrape, fetch};
-use waylane_relay::{Config, Relay};
+use waylane_relay::io::{Outgoing, Sent, Waker};
+use waylane_relay::{BackEnd, Config, Inherited, Io, Relay};
 
 #[test]
 fn each_path_says_what_it_is_for() {
@@ -82,6 +86,67 @@ fn ready_follows_what_the_relay_is_at() {
     not("stopped");
 }
 
+/// One worker of a real relay stands still; all else goes on.
+#[test]
+fn live_is_so_no_longer_when_a_worker_hangs() {
+    let hang = Arc::new(AtomicBool::new(false));
+    let back_end = |config: &Config, inherited: Inherited| {
+        let mut back_end = BackEnd::portable(config, inherited)?;
+        back_end.workers = (back_end.workers.into_iter())
+            .map(|io| Box::new(Hanging { io, hang: Arc::clone(&hang) }) as Box<dyn Io + Send>)
+            .collect();
+        Ok(back_end)
+    };
+    let mut relay = Relay::over(&config(), back_end).unwrap();
+    let handle = relay.handle();
+    let admin = Admin::serve("127.0.0.1:0".parse().unwrap(), handle.clone()).unwrap();
+    let thread = std::thread::spawn(move || relay.run().unwrap());
+    let live = || fetch(admin.address(), "/live");
+    let is_live = || live().is_ok();
+    while fetch(admin.address(), "/ready").is_err() {}
+    let begin = Instant::now();
+    assert!(is_live());
+    hang.store(true, Ordering::Relaxed);
+    while is_live() {
+        assert!(begin.elapsed() < Duration::from_secs(120), "nobody notices");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let Err(FetchError::Status { code: 503, says }) = live() else { panic!() };
+    assert_eq!(says, "a thread of the relay stands still");
+    // It goes on, and all is well.
+    hang.store(false, Ordering::Relaxed);
+    while !is_live() {}
+    handle.stop();
+    thread.join().unwrap();
+}
+
+/// Does what the real one does, until it hangs.
+struct Hanging {
+    io: Box<dyn Io + Send>,
+    hang: Arc<AtomicBool>,
+}
+
+impl Io for Hanging {
+    fn receive(&mut self, wait: Duration) -> std::io::Result<usize> {
+        while self.hang.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        self.io.receive(wait)
+    }
+
+    fn datagram(&self, index: usize) -> Option<(SocketAddr, &[u8])> {
+        self.io.datagram(index)
+    }
+
+    fn send(&mut self, outgoing: &[Outgoing], sent: &mut Sent) {
+        self.io.send(outgoing, sent);
+    }
+
+    fn waker(&self) -> Waker {
+        self.io.waker()
+    }
+}
+
 #[test]
 fn the_page_may_ask_nobody_else() {
     let (_relay, admin) = admin();
@@ -143,10 +208,14 @@ fn it_closes_with_its_owner() {
     assert!(TcpStream::connect(address).is_err());
 }
 
-fn admin() -> (Relay, Admin) {
+fn config() -> Config {
     let mut config = Config::dev();
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    let relay = Relay::bind(&config).unwrap();
+    config
+}
+
+fn admin() -> (Relay, Admin) {
+    let relay = Relay::bind(&config()).unwrap();
     let admin = Admin::serve("127.0.0.1:0".parse().unwrap(), relay.handle()).unwrap();
     (relay, admin)
 }
