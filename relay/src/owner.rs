@@ -15,7 +15,7 @@ use waylane_core::time::Instant;
 use crate::counters::RelayCounters;
 use crate::io::{Outlet, Waker};
 use crate::journal::Journal;
-use crate::queue::{FromWorkers, ToOwner, queue};
+use crate::queue::{FromWorkers, Sender, ToOwner, queue};
 use crate::rules::Rules;
 use crate::tables::{OwnerMemory, SharedTables};
 
@@ -148,7 +148,7 @@ impl<C: Crypto> Owner<C> {
     /// Takes a datagram that was handed over to another owner.
     pub(crate) fn take_letter(&self, from: SocketAddr, bytes: &[u8]) {
         // A queue as long as the other's has room for what was in that one.
-        let _ = self.to_owner.control(from, bytes);
+        let _ = self.to_owner.hand_over(Sender::Session, from, bytes);
     }
 
     /// Live sessions.

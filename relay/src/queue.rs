@@ -9,29 +9,42 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 /// A queue for as many datagrams as arrive while the owner is busy for some milliseconds.
 pub(crate) fn queue() -> (ToOwner, FromWorkers) {
     let (sender, receiver) = sync_channel(CAPACITY);
-    let strangers = Arc::new(AtomicUsize::new(0));
-    let to_owner = ToOwner { sender, strangers: Arc::clone(&strangers) };
-    (to_owner, FromWorkers { receiver, strangers })
+    let waiting: Arc<[AtomicUsize; 3]> = Arc::default();
+    let to_owner = ToOwner { sender, waiting: Arc::clone(&waiting) };
+    (to_owner, FromWorkers { receiver, waiting })
 }
 
 /// A worker's end.
 #[derive(Clone, Debug)]
 pub(crate) struct ToOwner {
     sender: SyncSender<Message>,
-    strangers: Arc<AtomicUsize>,
+    /// How many of each kind of sender wait.
+    waiting: Arc<[AtomicUsize; 3]>,
 }
 
 /// The owner's end.
 pub(crate) struct FromWorkers {
     receiver: Receiver<Message>,
-    strangers: Arc<AtomicUsize>,
+    waiting: Arc<[AtomicUsize; 3]>,
+}
+
+/// Whose datagram is handed over. None of them takes the room of those before: sessions stay alive
+/// however many want to begin one, and these get in however much comes for players from nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sender {
+    /// It comes from where a live session is.
+    Session = 0,
+    /// From elsewhere, but for the relay itself.
+    Newcomer = 1,
+    /// From elsewhere, for a player: the forwarder has counted it as dropped, and the owner may
+    /// answer with a hint.
+    Stranger = 2,
 }
 
 /// A datagram for the owner.
 pub(crate) struct Letter {
     pub(crate) from: SocketAddr,
-    /// Whether the forwarder has counted it as dropped; it is shown to the owner for a hint.
-    is_stranger: bool,
+    sender: Sender,
     len: usize,
     bytes: [u8; DATAGRAM_MAX],
 }
@@ -43,24 +56,20 @@ enum Message {
 }
 
 impl ToOwner {
-    /// Hands over a control datagram; `false` if the queue is full.
+    /// Hands over a datagram; `false` if there is no room for it.
     #[must_use]
-    pub(crate) fn control(&self, from: SocketAddr, bytes: &[u8]) -> bool {
-        let Some(letter) = Letter::new(from, bytes, false) else { return false };
-        self.sender.try_send(Message::Letter(letter)).is_ok()
-    }
-
-    /// Shows a datagram that came from no live session, unless there are many such: whoever sends
-    /// these must not keep those out who want to bind.
-    pub(crate) fn stranger(&self, from: SocketAddr, bytes: &[u8]) {
-        if self.strangers.load(Ordering::Relaxed) >= STRANGERS_MAX {
-            return;
+    pub(crate) fn hand_over(&self, sender: Sender, from: SocketAddr, bytes: &[u8]) -> bool {
+        let waiting = &self.waiting[sender as usize];
+        if waiting.load(Ordering::Relaxed) >= ROOM[sender as usize] {
+            return false;
         }
-        let Some(letter) = Letter::new(from, bytes, true) else { return };
-        self.strangers.fetch_add(1, Ordering::Relaxed);
-        if self.sender.try_send(Message::Letter(letter)).is_err() {
-            self.strangers.fetch_sub(1, Ordering::Relaxed);
+        let Some(letter) = Letter::new(from, bytes, sender) else { return false };
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let taken = self.sender.try_send(Message::Letter(letter)).is_ok();
+        if !taken {
+            waiting.fetch_sub(1, Ordering::Relaxed);
         }
+        taken
     }
 
     /// Ends the owner's wait.
@@ -77,9 +86,7 @@ impl FromWorkers {
     pub(crate) fn next(&self, wait: Duration) -> Option<Letter> {
         match self.receiver.recv_timeout(wait) {
             Ok(Message::Letter(letter)) => {
-                if letter.is_stranger {
-                    self.strangers.fetch_sub(1, Ordering::Relaxed);
-                }
+                self.waiting[letter.sender as usize].fetch_sub(1, Ordering::Relaxed);
                 Some(letter)
             }
             Ok(Message::Wake) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -87,9 +94,7 @@ impl FromWorkers {
             }
         }
     }
-}
 
-impl FromWorkers {
     /// All that is there now, past every wake.
     pub(crate) fn rest(&self) -> impl Iterator<Item = Letter> {
         self.receiver.try_iter().filter_map(|message| match message {
@@ -106,17 +111,17 @@ impl Letter {
     }
 
     /// `None` if it is longer than any datagram.
-    fn new(from: SocketAddr, datagram: &[u8], is_stranger: bool) -> Option<Self> {
+    fn new(from: SocketAddr, datagram: &[u8], sender: Sender) -> Option<Self> {
         let mut bytes = [0; DATAGRAM_MAX];
         bytes.get_mut(..datagram.len())?.copy_from_slice(datagram);
-        Some(Self { from, is_stranger, len: datagram.len(), bytes })
+        Some(Self { from, sender, len: datagram.len(), bytes })
     }
 }
 
-/// A tenth of a second of handshakes.
-const CAPACITY: usize = 512;
-/// What of it datagrams from unknown sources may take.
-const STRANGERS_MAX: usize = CAPACITY / 4;
+/// A fifth of a second of handshakes.
+const CAPACITY: usize = 1024;
+/// What of it each kind of [`Sender`] may take.
+const ROOM: [usize; 3] = [CAPACITY, CAPACITY / 2, CAPACITY / 4];
 /// The forwarder lets none pass that is longer.
 const DATAGRAM_MAX: usize = waylane_core::wire::DATAGRAM_LEN_MAX;
 
@@ -125,22 +130,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_leave_room_for_who_wants_to_bind() {
+    fn who_is_known_finds_room_however_many_others_there_are() {
         let (workers, owner) = queue();
         let from = SocketAddr::from(([192, 0, 2, 1], 9));
-        for _ in 0..2 * CAPACITY {
-            workers.stranger(from, &[0x80; 40]);
+        for _ in 0..2 {
+            let taken = [Sender::Stranger, Sender::Newcomer, Sender::Session].map(|sender| {
+                let handed = |_: &usize| workers.hand_over(sender, from, &[1; 40]);
+                (0..2 * CAPACITY).filter(handed).count()
+            });
+            assert_eq!(taken, [CAPACITY / 4, CAPACITY / 2, CAPACITY / 4]);
+            let mut waiting = 0;
+            while let Some(mut letter) = owner.next(Duration::ZERO) {
+                assert_eq!((letter.from, letter.bytes_mut().len()), (from, 40));
+                waiting += 1;
+            }
+            assert_eq!(waiting, CAPACITY);
         }
-        let bound = (0..2 * CAPACITY).filter(|_| workers.control(from, &[1; 40])).count();
-        assert_eq!(bound, CAPACITY - STRANGERS_MAX);
-        let mut taken = 0;
-        while let Some(mut letter) = owner.next(Duration::ZERO) {
-            assert_eq!((letter.from, letter.bytes_mut().len()), (from, 40));
-            taken += 1;
-        }
-        assert_eq!(taken, CAPACITY);
-        workers.stranger(from, &[0x80; 40]);
-        assert!(owner.next(Duration::ZERO).is_some(), "there is room for them again");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::counters::{Published, Spread, WorkerCounters};
 use crate::group::Grouping;
 use crate::io::{Io, Outgoing, Sent, Waker};
 use crate::owner::Owner;
-use crate::queue::ToOwner;
+use crate::queue::{Sender, ToOwner};
 use crate::rules::Following;
 use crate::tables::SharedTables;
 
@@ -143,10 +143,14 @@ impl<I: Io> Worker<I> {
                     let outgoing = Outgoing { index, len: bytes.len(), to };
                     self.grouping.push(from, outgoing);
                 }
-                Verdict::Control => self.counters.hand_over(self.to_owner.control(from, bytes)),
+                Verdict::Control => {
+                    let is_known = forwarder.has_session(from);
+                    let sender = if is_known { Sender::Session } else { Sender::Newcomer };
+                    self.counters.hand_over(self.to_owner.hand_over(sender, from, bytes));
+                }
                 Verdict::Unbound => {
                     self.counters.forward.count(verdict, bytes.len());
-                    self.to_owner.stranger(from, bytes);
+                    let _ = self.to_owner.hand_over(Sender::Stranger, from, bytes);
                 }
                 Verdict::Drop(_) => self.counters.forward.count(verdict, bytes.len()),
             }

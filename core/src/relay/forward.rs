@@ -91,6 +91,13 @@ impl<'m> Forwarder<'m> {
         Verdict::Forward { to }
     }
 
+    /// Whether a live session sends from there: its datagrams come before those of others where
+    /// not all can be dealt with.
+    #[must_use]
+    pub fn has_session(&self, from: SocketAddr) -> bool {
+        self.index.find(self.hot, Address::from(from)).is_some()
+    }
+
     /// The table line of a datagram's destination, which [`forward`](Self::forward) will read: to
     /// be fetched while others are looked at. Told without reading any.
     #[must_use]
