@@ -51,6 +51,7 @@ pub mod connection;
 pub mod crypto;
 pub mod directory;
 pub mod endpoint;
+pub mod fleet;
 pub mod id;
 pub mod invite;
 pub mod limits;

@@ -4,6 +4,7 @@ use crate::channel::{Block, ChannelSlot, Node};
 use crate::connection::Peer;
 use crate::crypto::Crypto;
 use crate::endpoint::{DeadlineSlot, IndexSlot, RelaySlot, RequestSlot, index_len};
+use crate::fleet::SignedDirectory;
 use crate::limits::Limits;
 use crate::recovery::SentSlot;
 
@@ -44,6 +45,7 @@ pub(crate) struct Memory<C: Crypto, L: Lender> {
     receive_blocks: L::Slice<Block>,
     nodes: L::Slice<Node>,
     sent: L::Slice<SentSlot>,
+    lists: L::Slice<u8>,
 }
 
 /// The slices, borrowed for one call.
@@ -77,6 +79,7 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
             receive_blocks: lender.lend(channels.receive_blocks_total() as usize, Block::default),
             nodes: lender.lend(channels.nodes_total() as usize, Node::default),
             sent: lender.lend(limits.sent_packets as usize, SentSlot::default),
+            lists: lender.lend(2 * SignedDirectory::len_max(limits.relays.into()), u8::default),
         }
     }
 
@@ -121,6 +124,17 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
 
     pub(crate) fn nodes(&self) -> &[Node] {
         self.nodes.as_ref()
+    }
+
+    /// Room for two signed lists, each as long as one of `limits.relays` relays can be.
+    pub(crate) fn lists(&self) -> (&[u8], &[u8]) {
+        let lists = self.lists.as_ref();
+        lists.split_at(lists.len() / 2)
+    }
+
+    pub(crate) fn lists_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        let lists = self.lists.as_mut();
+        lists.split_at_mut(lists.len() / 2)
     }
 
     /// The relays of the directory.

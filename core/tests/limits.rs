@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use waylane_core::channel::{BLOCK_DATA, ChannelLimits};
 use waylane_core::endpoint::{Config, Endpoint, SendRate};
+use waylane_core::fleet::SignedDirectory;
 use waylane_core::limits::{Limits, LimitsError};
 use waylane_core::memory::Lender;
 use waylane_core::pool::Quota;
@@ -208,7 +209,7 @@ fn lent(limits: Limits) -> Vec<Slice> {
 }
 
 /// What "how many" says on the page, in the order of its lines.
-fn counts(limits: &Limits) -> [(&'static str, u64); 10] {
+fn counts(limits: &Limits) -> [(&'static str, u64); 11] {
     let channels = &limits.channels;
     let peers = u64::from(limits.peers);
     let of = |quota: &Quota| u64::from(quota.guaranteed) * peers + u64::from(quota.shared);
@@ -224,6 +225,7 @@ fn counts(limits: &Limits) -> [(&'static str, u64); 10] {
         ("Block (receiving)", of(&channels.receive_blocks) + completion),
         ("Node", of(&channels.sent_nodes) + of(&channels.range_nodes)),
         ("SentSlot", limits.sent_packets.into()),
+        ("u8 (signed lists)", 2 * SignedDirectory::len_max(limits.relays.into()) as u64),
     ]
 }
 

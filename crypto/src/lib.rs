@@ -39,4 +39,4 @@ mod signer;
 
 pub use random::{Random, Seeded};
 #[cfg(feature = "ring")]
-pub use signer::TokenSigner;
+pub use signer::{FleetSigner, TokenSigner};

@@ -25,6 +25,7 @@ impl PlayerSetup {
         Self {
             config: Config::default(),
             directory: directory.to_vec(),
+            learns: Vec::new(),
             family: Family::V4,
             driving: Driving::Events,
         }

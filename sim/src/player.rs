@@ -66,6 +66,8 @@ pub struct PlayerSetup {
     pub config: Config,
     /// The relays in its directory, home first.
     pub directory: Vec<RelayNo>,
+    /// Relays it may be told of later, and then send to.
+    pub learns: Vec<RelayNo>,
     /// Its kind of address.
     pub family: Family,
     /// What drives it.

@@ -181,7 +181,7 @@ pub(crate) struct Context<'a, C: Crypto> {
 impl<C: Crypto> Context<'_, C> {
     /// Which slot holds this relay, if it may be used.
     pub(crate) fn relay(&self, id: RelayId) -> Option<RelayIndex> {
-        let usable = |slot: &RelaySlot<C>| slot.id() == Some(id) && !slot.is_vetoed();
+        let usable = |slot: &RelaySlot<C>| slot.id() == Some(id) && slot.is_usable();
         self.relays.iter().position(usable).map(|n| RelayIndex(n as u8))
     }
 
@@ -191,7 +191,7 @@ impl<C: Crypto> Context<'_, C> {
         let wanted = self.relays.iter().filter(|slot| slot.is_wanted()).count();
         let room = wanted + spare < self.settings.sessions_max;
         let Some(slot) = self.relays.get_mut(usize::from(relay.0)) else { return false };
-        if slot.is_vetoed() || !(slot.is_wanted() || room) {
+        if !slot.is_usable() || !(slot.is_wanted() || room) {
             return false;
         }
         slot.want(self.now, self.crypto);

@@ -140,7 +140,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// How a relay would serve, and why it would not serve at all or not well.
     pub(super) fn grade(&self, slot: &RelaySlot<C>) -> (Option<Grade>, ChosenAs) {
         let choice = &self.state.choice;
-        let required = self.memory.relays().iter().any(|slot| slot.policy == RelayPolicy::Require);
+        let required = self
+            .memory
+            .relays()
+            .iter()
+            .any(|slot| slot.policy == RelayPolicy::Require && !slot.removed);
         let (measure, policy) = (slot.measure(), slot.policy);
         let refused = if policy == RelayPolicy::Veto {
             Some(ChosenAs::Vetoed)
@@ -148,7 +152,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             Some(ChosenAs::NotPreferred)
         } else if slot.is_stopped() {
             Some(ChosenAs::Replaced)
-        } else if slot.is_draining() {
+        } else if slot.is_leaving() {
             Some(ChosenAs::Draining)
         } else if slot.is_missed() || measure.is_silent() && !slot.answers() {
             Some(ChosenAs::Silent)
@@ -163,7 +167,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             slot.entry().is_none_or(|entry| entry.region() != wanted.as_str())
         };
         let other_region = choice.region.as_ref().is_some_and(region);
-        let preferred = |slot: &RelaySlot<C>| slot.policy == RelayPolicy::Prefer;
+        let preferred = |slot: &RelaySlot<C>| slot.policy == RelayPolicy::Prefer && !slot.removed;
         let less = policy == RelayPolicy::Allow && self.memory.relays().iter().any(preferred);
         let class = u8::from(less) * 4 + u8::from(far) * 2 + u8::from(other_region);
         let why = match (less, far, other_region, measure.rtt()) {

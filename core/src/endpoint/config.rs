@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::RelayChoice;
 use crate::crypto::Secret;
+use crate::fleet::FleetKey;
 use crate::id::ApplicationId;
 use crate::limits::{Limits, LimitsError};
 use crate::recovery::{ControllerKind, Fixed, INITIAL_WINDOW, RATE_MAX, RateBounds, Steered};
@@ -31,6 +32,9 @@ pub struct Config {
     pub relays: RelayChoice,
     /// What a game's backend gave the player to show relays that ask for it. Default none.
     pub token: Option<Token>,
+    /// The key that a fleet signs its lists of relays with: with it `Endpoint::set_signed_directory`
+    /// takes such lists, and the home is asked for newer ones. Default none: nobody's are taken.
+    pub fleet_key: Option<FleetKey>,
     /// Sizes of everything. Default [`Limits::DEFAULT`].
     pub limits: Limits,
 }
@@ -46,6 +50,7 @@ impl Default for Config {
             rate: SendRate::ADAPTIVE,
             relays: RelayChoice::DEFAULT,
             token: None,
+            fleet_key: None,
             limits: Limits::DEFAULT,
         }
     }

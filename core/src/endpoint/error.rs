@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::channel;
+use crate::fleet::SignedDirectoryError;
 use crate::route::RouteError;
 
 /// Why a relay was not added to the directory.
@@ -25,6 +26,39 @@ impl fmt::Display for AddRelayError {
 }
 
 impl core::error::Error for AddRelayError {}
+
+/// Why a signed list of relays was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SetDirectoryError {
+    /// There is no `fleet_key` in the configuration.
+    NoFleetKey,
+    /// It is no such list.
+    List(SignedDirectoryError),
+    /// Another key than `fleet_key` signed it, or it was changed.
+    Signature,
+    /// It does not fit: it names more than `limits.relays` relays.
+    TooLarge,
+}
+
+impl fmt::Display for SetDirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFleetKey => f.write_str(
+                "whose signed list is to be believed is not known; set fleet_key in the configuration",
+            ),
+            Self::List(error) => error.fmt(f),
+            Self::Signature => f.write_str(
+                "the signed list was changed, or fleet_key is not the key that it was signed with",
+            ),
+            Self::TooLarge => f.write_str(
+                "the signed list names more relays than there is room for; raise limits.relays",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for SetDirectoryError {}
 
 /// Why a peer was not connected or updated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

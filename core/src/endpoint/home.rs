@@ -50,6 +50,14 @@ impl Home {
             || self.home_rival.is(relay)
             || self.standby_rival.is(relay)
     }
+
+    /// Another relay takes the place of this one. As home it is only a place to begin with, as
+    /// before the first session.
+    fn forget(&mut self, relay: RelayIndex) {
+        self.standby = self.standby.filter(|standby| *standby != relay);
+        self.next = self.next.filter(|next| *next != relay);
+        (self.home_rival, self.standby_rival) = (Rival::default(), Rival::default());
+    }
 }
 
 impl<C: Crypto, L: Lender> Endpoint<C, L> {
@@ -79,6 +87,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let moved = slot.renew(entry);
         if core::mem::take(&mut slot.removed) {
             self.set_policy(relay, RelayPolicy::Allow);
+            if self.memory.relays().len() > 1 {
+                self.hurry_probes(relay);
+            }
         } else if moved {
             let context = self.parts().context;
             context.relays[usize::from(relay.0)].restart(now, context.crypto);
@@ -98,6 +109,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                     })
             };
         let place = self.indices().find(unused)?;
+        self.state.home.forget(place);
         self.relay_slot_mut(place).place(id, entry.clone());
         Some(usize::from(place.0))
     }
@@ -324,9 +336,12 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         }
     }
 
-    fn hurry_probes(&mut self, relay: RelayIndex) {
+    pub(super) fn hurry_probes(&mut self, relay: RelayIndex) {
         let (now, wait) = (self.state.now, self.random_wait(SPREAD));
-        self.relay_slot_mut(relay).measure_mut().hurry(now, wait);
+        let slot = self.relay_slot_mut(relay);
+        if !slot.removed {
+            slot.measure_mut().hurry(now, wait);
+        }
     }
 
     fn patience(&self) -> Patience {
@@ -338,7 +353,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     /// Some time below `most`.
-    fn random_wait(&mut self, most: Duration) -> Duration {
+    pub(super) fn random_wait(&mut self, most: Duration) -> Duration {
         let mut random = [0; 2];
         self.state.crypto.random(&mut random);
         let most = micros(most) / 1000;
@@ -350,15 +365,15 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         context.relays[usize::from(relay.0)].want(context.now, context.crypto);
     }
 
-    fn indices(&self) -> impl Iterator<Item = RelayIndex> + use<C, L> {
+    pub(super) fn indices(&self) -> impl Iterator<Item = RelayIndex> + use<C, L> {
         (0..self.memory.relays().len()).map(|n| RelayIndex(n as u8))
     }
 
-    fn relay_slot(&self, relay: RelayIndex) -> &RelaySlot<C> {
+    pub(super) fn relay_slot(&self, relay: RelayIndex) -> &RelaySlot<C> {
         &self.memory.relays()[usize::from(relay.0)]
     }
 
-    fn relay_slot_mut(&mut self, relay: RelayIndex) -> &mut RelaySlot<C> {
+    pub(super) fn relay_slot_mut(&mut self, relay: RelayIndex) -> &mut RelaySlot<C> {
         &mut self.memory.relays_mut()[usize::from(relay.0)]
     }
 
@@ -411,6 +426,20 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         }
     }
 
+    /// Takes a relay out of the directory that is left once another one serves, and until then by
+    /// nobody who has no other way.
+    pub(super) fn unlist(&mut self, relay: RelayIndex) {
+        let now = self.state.now;
+        let slot = self.relay_slot_mut(relay);
+        slot.removed = true;
+        slot.measure_mut().stop();
+        if slot.session().is_none() {
+            slot.leave();
+        }
+        self.state.home.review_at.get_or_insert(now + REVIEW);
+        self.with_peers(relay, Peer::on_relay_leaving);
+    }
+
     /// Leaves relays that neither serve nor are needed by a connection.
     fn review_guests(&mut self, now: Instant) {
         let home = &self.state.home;
@@ -423,16 +452,22 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         for (n, slot) in parts.context.relays.iter_mut().enumerate() {
             let index = RelayIndex(n as u8);
             let Some(id) = slot.id().filter(|_| slot.is_wanted()) else { continue };
-            let vetoed = slot.policy == RelayPolicy::Veto;
+            let vetoed = slot.is_vetoed();
             let stays = !vetoed && (searching || kept.contains(&Some(index)));
             let mut peers = parts.peers.iter();
             let needed = |peer: &Peer<C>| {
                 if vetoed { peer.uses_relay(index) } else { peer.needs_relay(index, id) }
             };
-            if due && !stays && !peers.any(needed) {
+            let needed = stays || peers.any(needed);
+            // What others still send by way of a relay that they are leaving, too, is waited for.
+            let last = !slot.removed || vetoed || slot.parting;
+            if due {
+                slot.parting = !needed;
+            }
+            if due && !needed && last {
                 slot.leave();
             } else {
-                guests |= vetoed || !kept.contains(&Some(index));
+                guests |= slot.removed || vetoed || !kept.contains(&Some(index));
             }
         }
         self.state.home.review_at = waiting.or_else(|| guests.then(|| now + REVIEW));

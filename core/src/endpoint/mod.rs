@@ -9,6 +9,7 @@ mod counters;
 mod deadlines;
 mod error;
 mod event;
+mod fleet;
 mod home;
 mod hop;
 mod index;
@@ -25,8 +26,8 @@ pub use config::{Config, ConfigError, SendRate};
 pub use counters::{Counters, Refusal};
 pub use deadlines::DeadlineSlot;
 pub use error::{
-    AddRelayError, CloseChannelError, ConnectError, OpenChannelError, SendError, UnknownPeer,
-    UnknownRelay,
+    AddRelayError, CloseChannelError, ConnectError, OpenChannelError, SendError, SetDirectoryError,
+    UnknownPeer, UnknownRelay,
 };
 pub use event::{DisconnectReason, Event, RelayLostReason, RelayRefusedReason};
 pub use hop::{RelaySlot, RelayState};
@@ -55,6 +56,7 @@ use crate::token::Token;
 use crate::wire::frame::DisconnectReason as WireReason;
 use crate::wire::handshake::{HandshakeParameters, Stamp};
 
+use fleet::Fleet;
 use home::Home;
 use queue::{Queue, Which};
 
@@ -97,6 +99,7 @@ struct State<C> {
     accept_requests: Option<InviteSecret>,
     /// What relays are shown.
     token: Option<Token>,
+    fleet: Fleet,
     /// Peers that left a moment ago: commands about them are not the application's mistake.
     left: heapless::Deque<PeerId, 16>,
 }
@@ -158,6 +161,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 choice: config.relays.clone(),
                 accept_requests: None,
                 token: config.token,
+                fleet: Fleet::new(config.fleet_key),
                 left: heapless::Deque::new(),
             },
         };
@@ -166,19 +170,29 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     /// Trusts a relay: adds it to the directory. The first becomes home until it is known which is
-    /// best. Adding one again is fine, and changes its addresses and region.
+    /// best. Adding one again is fine, and changes its addresses and region. One that is added while
+    /// a signed list is in force stays whatever the next one says.
     ///
     /// # Errors
     /// [`AddRelayError`].
     pub fn add_relay(&mut self, entry: &RelayEntry) -> Result<(), AddRelayError> {
+        let stays = self.state.fleet.has_list();
+        let relay = self.learn_relay(entry)?;
+        self.memory.relays_mut()[usize::from(relay.0)].stays |= stays;
+        Ok(())
+    }
+
+    /// Puts a relay into the directory, or brings its entry up to date; answers its place.
+    fn learn_relay(&mut self, entry: &RelayEntry) -> Result<RelayIndex, AddRelayError> {
         if entry.addresses().is_empty() {
             return Err(AddRelayError::NoAddress);
         }
         let id = RelayId::from_key_hash(&C::sha256(&[&entry.public_key().0]));
         let known = self.memory.relays().iter().position(|slot| slot.id() == Some(id));
         if let Some(place) = known {
-            self.renew_relay(RelayIndex(place as u8), entry);
-            return Ok(());
+            let relay = RelayIndex(place as u8);
+            self.renew_relay(relay, entry);
+            return Ok(relay);
         }
         let place = match self.memory.add_relay() {
             Some((place, slot)) => {
@@ -187,8 +201,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             }
             None => self.replace_removed(id, entry).ok_or(AddRelayError::Full)?,
         };
-        self.take_in_relay(RelayIndex(place as u8));
-        Ok(())
+        let relay = RelayIndex(place as u8);
+        self.take_in_relay(relay);
+        Ok(relay)
     }
 
     /// Takes a relay out of the directory: it is left, by connections too, and sent nothing any
@@ -199,7 +214,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     pub fn remove_relay(&mut self, relay: RelayId) -> Result<(), UnknownRelay> {
         let index = self.find_relay(relay).ok_or(UnknownRelay)?;
         self.set_policy(index, RelayPolicy::Veto);
-        self.memory.relays_mut()[usize::from(index.0)].removed = true;
+        let slot = &mut self.memory.relays_mut()[usize::from(index.0)];
+        (slot.removed, slot.stays) = (true, false);
         Ok(())
     }
 
@@ -268,7 +284,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             return Err(ConnectError::NoRelay);
         }
         for entry in invite.entries() {
-            self.add_relay(entry).map_err(ConnectError::Relay)?;
+            let relay = self.learn_relay(entry).map_err(ConnectError::Relay)?;
+            self.memory.relays_mut()[usize::from(relay.0)].stays = true;
         }
         self.check_relays(&route)?;
         self.connect(peer, route, Some(invite.secret().0))?;
@@ -544,7 +561,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             return Err(ConnectError::NoRelay);
         }
         let known = |entry: &RouteRelay| {
-            let usable = |slot: &RelaySlot<C>| !slot.is_vetoed() && slot.id() == Some(entry.relay);
+            let usable = |slot: &RelaySlot<C>| slot.is_usable() && slot.id() == Some(entry.relay);
             self.memory.relays().iter().any(usable)
         };
         if route.relays().iter().any(known) { Ok(()) } else { Err(ConnectError::UnknownRelay) }

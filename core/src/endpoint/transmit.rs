@@ -45,6 +45,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let now = self.state.now;
         self.handle_relay_timeouts(now);
         self.handle_home_timeout(now);
+        self.handle_fleet_timeout(now);
         // Each peer at most once: what is due becomes something to send, which sets new deadlines.
         for _ in 0..self.memory.peers().len() {
             let Some((at, slot)) = deadlines::earliest(self.memory.deadlines()) else { break };
@@ -62,10 +63,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let relays = self.memory.relays().iter().map(RelaySlot::poll_timeout).min();
         let relays = relays.map(|at| (at, TimerReason::Relay));
         let home = self.state.home.poll_timeout().map(|at| (at, TimerReason::Home));
+        let fleet = Some((self.state.fleet.poll_timeout(), TimerReason::Home));
         let peers = deadlines::earliest(self.memory.deadlines()).map(|(at, slot)| {
             (at, TimerReason::Connection(self.memory.peers()[slot].poll_timeout().1))
         });
-        [relays, home, peers]
+        [relays, home, fleet, peers]
             .into_iter()
             .flatten()
             .filter(|(at, _)| *at != Instant::FAR)

@@ -19,8 +19,8 @@ impl World {
         self.see(number, Way::Up, to, bytes);
         let player = &mut self.players[number.0];
         player.sent_at = self.now;
-        let relay =
-            player.setup.directory.iter().copied().find(|relay| self.relays[relay.0].is_at(to));
+        let known = player.setup.directory.iter().chain(&player.setup.learns);
+        let relay = known.copied().find(|relay| self.relays[relay.0].is_at(to));
         let relay = relay.expect("a client sends to nothing but its directory");
         let from = player.address;
         self.travel(number, relay, Way::Up, bytes, |bytes| Happening::ReachesRelay {

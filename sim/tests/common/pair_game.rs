@@ -90,7 +90,7 @@ impl Game {
     }
 
     /// Messages on the unreliable channel that should have arrived at `player` and have not.
-    fn lost(&self, now: Instant, player: PlayerNo) -> usize {
+    pub fn lost(&self, now: Instant, player: PlayerNo) -> usize {
         let (own, other) = if player == self.players[0] { (0, 1) } else { (1, 0) };
         let (own, other) = (self.ledgers[own].0.borrow(), self.ledgers[other].0.borrow());
         let due = other.sent.iter().take_while(|sent| **sent + Duration::from_millis(300) < now);
@@ -98,7 +98,7 @@ impl Game {
     }
 
     /// Lets both fall silent, and checks that nothing reliable is lost or out of order.
-    fn finish(&self, world: &mut World) {
+    pub fn finish(&self, world: &mut World) {
         self.over.set(true);
         world.run_for(Duration::from_secs(10));
         for n in 0..2 {

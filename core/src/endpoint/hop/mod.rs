@@ -50,6 +50,10 @@ pub struct RelaySlot<C: Crypto> {
     pub(super) chosen_as: ChosenAs,
     /// It is no longer in the directory, and only stays until nothing needs its place.
     pub(super) removed: bool,
+    /// It was found unneeded when that was looked at last.
+    pub(super) parting: bool,
+    /// The application, or an invite, has it in the directory: no signed list takes it out.
+    pub(super) stays: bool,
     /// The application was told that its present token is about to expire.
     token_told: bool,
     notices: Notices,
@@ -149,6 +153,8 @@ impl<C: Crypto> Default for RelaySlot<C> {
             policy: RelayPolicy::Allow,
             chosen_as: ChosenAs::Unmeasured,
             removed: false,
+            parting: false,
+            stays: false,
             token_told: false,
             notices: Notices::default(),
         }
@@ -246,6 +252,16 @@ impl<C: Crypto> RelaySlot<C> {
         self.policy == RelayPolicy::Veto
     }
 
+    /// Whether a session may be asked for here.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.removed && !self.is_vetoed()
+    }
+
+    /// Whether another relay is to take its place while it still works.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.draining || self.removed
+    }
+
     /// Whether the route may name this relay.
     pub(crate) fn is_fit_for_home(&self) -> bool {
         self.may_serve() && self.answers()
@@ -258,7 +274,7 @@ impl<C: Crypto> RelaySlot<C> {
 
     /// Whether a session here is wanted and may go on.
     pub(crate) fn may_serve(&self) -> bool {
-        self.wanted && !self.draining && !self.is_vetoed()
+        self.wanted && !self.is_leaving() && !self.is_vetoed()
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
@@ -423,7 +439,8 @@ impl<C: Crypto> RelaySlot<C> {
 
     /// Asks for a session at this address first.
     fn begin_at(&mut self, now: Instant, address: usize, crypto: &mut C) {
-        if self.stopped {
+        // What is no longer in the directory is not asked again.
+        if self.stopped || self.removed {
             return;
         }
         let mut nonce = [0; 8];
