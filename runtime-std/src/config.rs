@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use waylane_core::crypto::Secret;
 use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{self, AddRelayError, ConfigError, RelayChoice, SendRate};
+use waylane_core::fleet::FleetKey;
 use waylane_core::id::ApplicationId;
 use waylane_core::limits::Limits;
 use waylane_core::token::Token;
@@ -55,9 +56,15 @@ pub struct Config {
     /// [`RelayChoice::DEFAULT`].
     pub relays: RelayChoice,
     /// A file with more directory entries, one a line; empty lines and lines that begin with `#` do
-    /// not count. It is looked at once a second and read again when it changes: relays that are new
-    /// in it are added, those that are gone are left. Default: none.
+    /// not count. Or, with `fleet_key`, a list that `waylane directory sign` wrote. It is looked at
+    /// once a second and read again when it changes: relays that are new in it are added, those that
+    /// are gone are left. Default: none.
     pub directory_file: Option<PathBuf>,
+    /// The public key of whoever operates the relays, as `waylane directory keygen` prints it: lists
+    /// of relays that are signed with it are taken from `directory_file`, by
+    /// [`set_signed_directory`](crate::NetworkManager::set_signed_directory) and from any of the
+    /// relays, and replace `directory`, which then is only where to begin. Default: none.
+    pub fleet_key: Option<FleetKey>,
     /// Sizes of everything: no queue ever grows. Default [`Limits::DEFAULT`].
     pub limits: Limits,
     /// Bytes asked of the system for each socket's buffers: what arrives while the application
@@ -83,6 +90,7 @@ impl Default for Config {
             token: None,
             relays: RelayChoice::DEFAULT,
             directory_file: None,
+            fleet_key: None,
             limits: Limits::DEFAULT,
             socket_buffer: 2 << 20,
             outgoing: None,
@@ -116,6 +124,7 @@ impl Config {
         config.connect_timeout = self.connect_timeout;
         config.rate = self.rate;
         config.token = self.token;
+        config.fleet_key = self.fleet_key;
         config.relays = self.relays.clone();
         config.limits = self.limits;
         config

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use waylane_core::directory::{RelayEntry, RelayEntryError};
-use waylane_core::endpoint::AddRelayError;
+use waylane_core::endpoint::{AddRelayError, SetDirectoryError};
+use waylane_core::fleet::SignedDirectory;
 use waylane_core::time::Instant;
 
 /// A directory file cannot be used. What was read from it before stays in force.
@@ -28,6 +29,8 @@ pub enum DirectoryFileError {
     Empty,
     /// A relay of it cannot be added.
     Relay(AddRelayError),
+    /// It is a signed list, and not taken.
+    Signed(SetDirectoryError),
 }
 
 impl fmt::Display for DirectoryFileError {
@@ -41,6 +44,7 @@ impl fmt::Display for DirectoryFileError {
                 "the directory file names no relay; write one entry a line, KEY@ADDRESS[#REGION]",
             ),
             Self::Relay(error) => write!(f, "a relay of the directory file: {error}"),
+            Self::Signed(error) => write!(f, "the directory file: {error}"),
         }
     }
 }
@@ -65,14 +69,14 @@ impl DirectoryFile {
     pub(crate) fn open(
         path: PathBuf,
         now: Instant,
-    ) -> Result<(Self, Vec<RelayEntry>), DirectoryFileError> {
+    ) -> Result<(Self, Contents), DirectoryFileError> {
         let seen = look(&path);
-        let entries = read(&path)?;
-        Ok((Self { path, seen, next_look: now + PAUSE, error: None }, entries))
+        let contents = read(&path)?;
+        Ok((Self { path, seen, next_look: now + PAUSE, error: None }, contents))
     }
 
     /// What the file holds, if it is time to look and it has changed.
-    pub(crate) fn changed(&mut self, now: Instant) -> Option<Vec<RelayEntry>> {
+    pub(crate) fn changed(&mut self, now: Instant) -> Option<Contents> {
         if now < self.next_look {
             return None;
         }
@@ -83,7 +87,7 @@ impl DirectoryFile {
         }
         self.seen = seen;
         match read(&self.path) {
-            Ok(entries) => Some(entries),
+            Ok(contents) => Some(contents),
             Err(error) => {
                 self.error = Some(error);
                 None
@@ -97,10 +101,22 @@ fn look(path: &Path) -> Option<(Option<SystemTime>, u64)> {
     Some((data.modified().ok(), data.len()))
 }
 
-/// One entry a line; empty lines and those that begin with `#` do not count.
-fn read(path: &Path) -> Result<Vec<RelayEntry>, DirectoryFileError> {
+/// What a directory file holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Contents {
+    /// Entries, one a line.
+    Entries(Vec<RelayEntry>),
+    /// A signed list in text form.
+    Signed(String),
+}
+
+/// A signed list, or one entry a line; empty lines and those that begin with `#` do not count.
+fn read(path: &Path) -> Result<Contents, DirectoryFileError> {
     let text =
         fs::read_to_string(path).map_err(|error| DirectoryFileError::Unreadable(error.kind()))?;
+    if SignedDirectory::is_text(&text) {
+        return Ok(Contents::Signed(text));
+    }
     let entries = text
         .lines()
         .enumerate()
@@ -110,7 +126,7 @@ fn read(path: &Path) -> Result<Vec<RelayEntry>, DirectoryFileError> {
             text.parse().map_err(|error| DirectoryFileError::BadEntry { line, error })
         })
         .collect::<Result<Vec<RelayEntry>, _>>()?;
-    if entries.is_empty() { Err(DirectoryFileError::Empty) } else { Ok(entries) }
+    if entries.is_empty() { Err(DirectoryFileError::Empty) } else { Ok(Contents::Entries(entries)) }
 }
 
 /// The file is looked at this often.
@@ -134,13 +150,17 @@ mod tests {
         write("# nothing\n\n");
         assert!(matches!(DirectoryFile::open(path.clone(), at(0)), Err(DirectoryFileError::Empty)));
         write(&format!("# ours\n{ENTRY}\n"));
-        let (mut file, entries) = DirectoryFile::open(path.clone(), at(0)).unwrap();
-        assert_eq!(entries, [ENTRY.parse().unwrap()]);
+        let (mut file, contents) = DirectoryFile::open(path.clone(), at(0)).unwrap();
+        assert_eq!(contents, Contents::Entries(vec![ENTRY.parse().unwrap()]));
         assert_eq!(file.changed(at(5000)), None, "the same as before");
         let other = ENTRY.replace("4433", "44330");
         write(&format!("{ENTRY}\n{other}\n"));
         assert_eq!(file.changed(at(5500)), None, "looked at a moment ago");
-        assert_eq!(file.changed(at(6000)).map(|entries| entries.len()), Some(2));
+        let both = [ENTRY, &other].map(|entry| entry.parse().unwrap()).to_vec();
+        assert_eq!(file.changed(at(6000)), Some(Contents::Entries(both)));
+        let list = "d2F5bGFuZSBkaXJlY3RvcnkAAQE".to_owned();
+        write(&list);
+        assert_eq!(file.changed(at(7000)), Some(Contents::Signed(list)));
         write(&format!("{ENTRY}\nrubbish\n"));
         assert_eq!(file.changed(at(8000)), None);
         assert!(matches!(

@@ -106,9 +106,10 @@ pub use waylane_core::directory::{RelayEntry, RelayEntryError};
 pub use waylane_core::endpoint::{
     AddRelayError, ChosenAs, CloseChannelError, ConfigError, ConnectError, ConnectionQuality,
     Counters, DisconnectReason, OpenChannelError, Refusal, RelayChoice, RelayLostReason,
-    RelayPolicy, RelayRefusedReason, RelayState, RelayStatus, SendError, SendRate, UnknownPeer,
-    UnknownRelay,
+    RelayPolicy, RelayRefusedReason, RelayState, RelayStatus, SendError, SendRate,
+    SetDirectoryError, UnknownPeer, UnknownRelay,
 };
+pub use waylane_core::fleet::{FleetKey, SignedDirectory, SignedDirectoryError};
 pub use waylane_core::id::{RelayId, Reliability};
 pub use waylane_core::invite::InviteError;
 pub use waylane_core::limits::{Limits, LimitsError};

@@ -8,8 +8,9 @@ use waylane_core::crypto::Crypto as _;
 use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{
     AddRelayError, CloseChannelError, ConnectError, Counters, Endpoint, OpenChannelError,
-    RelayPolicy, RelayStatus, SendError, Transmit, UnknownPeer, UnknownRelay,
+    RelayPolicy, RelayStatus, SendError, SetDirectoryError, Transmit, UnknownPeer, UnknownRelay,
 };
+use waylane_core::fleet::SignedDirectory;
 use waylane_core::id::{ChannelId, PeerId, RelayId};
 use waylane_core::invite::{Invite, InviteSecret};
 use waylane_core::time::Instant;
@@ -18,7 +19,7 @@ use waylane_crypto::ring::Ring;
 
 use crate::clock::Clock;
 use crate::config::{Config, StartError};
-use crate::directory::{DirectoryFile, DirectoryFileError};
+use crate::directory::{Contents, DirectoryFile, DirectoryFileError};
 use crate::emulation::EmulatedLink;
 use crate::heap::Heap;
 use crate::invite::{AcceptInviteError, MakeInviteError, make_invite};
@@ -91,17 +92,31 @@ impl NetworkManager {
             invite_secret: None,
         };
         let mut directory = config.directory;
+        let mut signed = None;
         if let Some(path) = config.directory_file {
-            let (file, entries) =
+            let (file, contents) =
                 DirectoryFile::open(path, clock.now()).map_err(StartError::DirectoryFile)?;
             manager.directory_file = Some(file);
-            manager.from_file = entries.iter().map(id_of).collect();
-            directory.extend(entries);
+            match contents {
+                Contents::Entries(entries) => {
+                    manager.from_file = entries.iter().map(id_of).collect();
+                    directory.extend(entries);
+                }
+                Contents::Signed(list) => signed = Some(list),
+            }
         }
         let mut no_socket = None;
         let mut reachable = directory.is_empty();
         for entry in directory {
             match manager.learn_relay(&entry).map_err(StartError::Relay)? {
+                Ok(()) => reachable = true,
+                Err(error) => no_socket = Some(error),
+            }
+        }
+        if let Some(list) = signed {
+            let taken = manager.endpoint.set_signed_directory(list.as_bytes());
+            taken.map_err(|error| StartError::DirectoryFile(DirectoryFileError::Signed(error)))?;
+            match manager.open_listed() {
                 Ok(()) => reachable = true,
                 Err(error) => no_socket = Some(error),
             }
@@ -296,6 +311,31 @@ impl NetworkManager {
         self.timed().remove_relay(relay)
     }
 
+    /// Takes a list of relays that the operator has signed (see
+    /// [`Config::fleet_key`](crate::Config::fleet_key)), as bytes or as text: the directory is what
+    /// it says from now on. Relays that it does not name are left, without a gap, once one serves
+    /// that it names; relays that this application has added since the first list, and those of
+    /// invites, stay. Answers whether it was newer than the list in force; an older one changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// It is not signed with that key, or no list, or names more relays than there is room for.
+    pub fn set_signed_directory(
+        &mut self,
+        list: impl AsRef<[u8]>,
+    ) -> Result<bool, SetDirectoryError> {
+        let taken = self.timed().set_signed_directory(list.as_ref())?;
+        // Without a socket of its address family a relay is silent, which an event tells.
+        self.open_listed().unwrap_or(());
+        Ok(taken)
+    }
+
+    /// The signed list in force, to be kept for the next start; `None` if there is none.
+    #[must_use]
+    pub fn signed_directory(&self) -> Option<SignedDirectory<'_>> {
+        self.endpoint.signed_directory()
+    }
+
     /// The relay this player is reached at if the home is not there, once one is chosen.
     #[must_use]
     pub fn standby(&self) -> Option<RelayId> {
@@ -384,7 +424,11 @@ impl NetworkManager {
     /// Makes the directory what its file says, if that has changed.
     pub(crate) fn reload_directory(&mut self, now: Instant) {
         let Some(file) = &mut self.directory_file else { return };
-        let Some(entries) = file.changed(now) else { return };
+        let entries = match file.changed(now) {
+            Some(Contents::Entries(entries)) => entries,
+            Some(Contents::Signed(list)) => return self.reload_signed(&list),
+            None => return,
+        };
         let ids: Vec<RelayId> = entries.iter().map(id_of).collect();
         for gone in core::mem::take(&mut self.from_file) {
             if !ids.contains(&gone) {
@@ -402,6 +446,30 @@ impl NetworkManager {
                 }
             }
         }
+    }
+
+    /// The directory file is a signed list now.
+    fn reload_signed(&mut self, list: &str) {
+        if let Err(error) = self.set_signed_directory(list) {
+            if let Some(file) = &mut self.directory_file {
+                file.error = Some(DirectoryFileError::Signed(error));
+            }
+            return;
+        }
+        // What the file named before it was one counts no more.
+        for gone in core::mem::take(&mut self.from_file) {
+            let listed = self.signed_directory().into_iter().flat_map(|list| list.entries());
+            if !listed.map(|entry| id_of(&entry)).any(|id| id == gone) {
+                self.timed().remove_relay(gone).unwrap_or(());
+            }
+        }
+    }
+
+    /// Opens the sockets that the relays of the signed list are reached from.
+    pub(crate) fn open_listed(&mut self) -> Result<(), SocketError> {
+        let entries: Vec<RelayEntry> =
+            self.signed_directory().into_iter().flat_map(|list| list.entries()).collect();
+        self.open_sockets(&entries)
     }
 
     /// Adds a relay; the inner result says whether any of its addresses has a socket.

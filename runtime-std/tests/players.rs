@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use common::{Player, TestRelay, config, connect, connected_players, repeat, run, two_players};
 use waylane::{
-    AcceptInviteError, Config, ConnectError, DirectoryFileError, DisconnectReason, Event,
+    AcceptInviteError, Config, ConnectError, DirectoryFileError, DisconnectReason, Event, FleetKey,
     InviteError, LinkEmulation, MakeInviteError, NetworkManager, RelayLostReason, Reliability,
-    RouteError, SendError, SendRate, StartError,
+    RouteError, Secret, SendError, SendRate, SetDirectoryError, SignedDirectory, StartError,
 };
+use waylane_crypto::FleetSigner;
 
 #[test]
 fn both_kinds_of_channel_carry_messages_both_ways() {
@@ -508,5 +509,60 @@ fn a_directory_file_that_changes_moves_the_players() {
         a.events.iter().any(|event| matches!(event, Event::DirectoryRefused { .. }))
     });
     assert_eq!(a.net.relays().count(), 1, "what was read before stays in force");
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// A list in text form, as a file has it.
+fn signed(signer: &FleetSigner, sequence: u64, relays: &[&TestRelay]) -> String {
+    let entries: Vec<_> = relays.iter().map(|relay| relay.entry()).collect();
+    let mut out = [0; SignedDirectory::LEN_MAX];
+    signer.sign(sequence, &entries, &mut out).unwrap().to_string()
+}
+
+#[test]
+fn a_signed_list_moves_the_players_by_file_or_by_hand() {
+    let relays = [(); 2].map(|()| TestRelay::start(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap());
+    let signer = FleetSigner::from_secret(&Secret([7; 32]));
+    let path = std::env::temp_dir().join(format!("waylane-signed-{}", std::process::id()));
+    let write = |text: String| std::fs::write(&path, text).unwrap();
+    let with_key =
+        |fleet_key| Config { directory_file: Some(path.clone()), fleet_key, ..Config::default() };
+    write(signed(&signer, 1, &[&relays[0]]));
+    for (key, error) in [
+        (None, SetDirectoryError::NoFleetKey),
+        (Some(FleetKey([9; 32])), SetDirectoryError::Signature),
+    ] {
+        let refused = NetworkManager::new(with_key(key)).map(drop).unwrap_err();
+        assert_eq!(refused, StartError::DirectoryFile(DirectoryFileError::Signed(error)));
+    }
+    let by_file = with_key(Some(signer.public()));
+    let by_hand = Config { directory_file: None, ..by_file.clone() };
+    let (mut a, mut b) = (Player::new(by_file), Player::new(by_hand));
+    assert_eq!(b.net.set_signed_directory(signed(&signer, 1, &[&relays[0]])), Ok(true));
+    run(&mut a, &mut b, |a, b| a.net.route().is_some() && b.net.route().is_some());
+    connect(&mut a, &mut b);
+    let first = a.net.home();
+
+    let next = signed(&signer, 2, &[&relays[1]]);
+    write(next.clone());
+    assert_eq!(b.net.set_signed_directory(&next), Ok(true));
+    assert_eq!(b.net.set_signed_directory(signed(&signer, 1, &[&relays[0]])), Ok(false));
+    let (a_id, b_id) = (a.id(), b.id());
+    run(&mut a, &mut b, |a, b| {
+        [(&*a, b_id), (&*b, a_id)].into_iter().all(|(player, other)| {
+            let relay = player.net.stats(other).and_then(|stats| stats.relay);
+            player.net.relays().count() == 1 && relay.is_some() && relay != first
+        })
+    });
+    a.net.send_message(b_id, 1, b"still here").unwrap();
+    run(&mut a, &mut b, |_, b| b.payloads(1).count() == 1);
+    assert!(a.events.iter().all(|event| !matches!(event, Event::PeerDisconnected { .. })));
+    assert_eq!(a.net.signed_directory().unwrap().to_string(), next);
+
+    write("d2F5bGFuZSBkaXJlY3RvcnkA".to_owned());
+    run(&mut a, &mut b, |a, _| {
+        a.events.iter().any(|event| matches!(event, Event::DirectoryRefused { .. }))
+    });
+    assert_eq!(a.net.signed_directory().unwrap().sequence(), 2, "what was read stays in force");
     std::fs::remove_file(&path).unwrap();
 }
