@@ -2,6 +2,7 @@
 
 mod chat;
 mod demo;
+mod directory;
 mod failure;
 mod input;
 mod key;
@@ -35,6 +36,8 @@ enum Command {
     Keygen(key::Options),
     /// Make, sign and read tokens: what lets players in at relays that ask for one.
     Token(token::Options),
+    /// Make, sign and read lists of relays: what tells players' games which there are.
+    Directory(directory::Options),
     /// Wait for others: prints an invite for them; lines typed here are seen there.
     Host(chat::HostOptions),
     /// Join a host by its invite; lines typed here are seen there.
@@ -65,6 +68,7 @@ fn perform(command: Command) -> Result<(), Failure> {
     let outcome = match command {
         Command::Relay(options) => return relay::run(&options),
         Command::Token(options) => return token::run(&options),
+        Command::Directory(options) => return directory::run(&options),
         Command::Top(options) => top::run(&options),
         Command::Keygen(options) => key::run(&options),
         Command::Host(options) => chat::host(options),

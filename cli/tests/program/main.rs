@@ -6,6 +6,7 @@ mod chat;
 #[path = "../../../core/tests/relay_support/client.rs"]
 mod client;
 mod demo;
+mod directory;
 #[cfg(target_os = "linux")]
 mod modes;
 #[cfg(unix)]
