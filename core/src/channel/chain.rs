@@ -95,6 +95,17 @@ impl Chain {
         Place { base: self.limit().saturating_sub(BLOCK_DATA as u64), block: self.tail }
     }
 
+    /// The first block, and where in it `offset` is, if it is there.
+    #[inline]
+    pub(super) const fn in_first(&self, offset: u64) -> Option<(u32, usize)> {
+        let at = offset.wrapping_sub(self.base);
+        if self.head != NONE && at < BLOCK_DATA as u64 {
+            Some((self.head, at as usize))
+        } else {
+            None
+        }
+    }
+
     /// Blocks to add so that everything below `end` is covered.
     pub(super) const fn blocks_missing(&self, end: u64) -> u64 {
         let limit = self.limit();
@@ -104,15 +115,24 @@ impl Chain {
     /// Adds blocks until everything below `end` is covered; `false` if the pool ran out.
     pub(super) fn extend(&mut self, pool: &mut Pool<'_, Block>, end: u64) -> bool {
         while self.limit() < end {
-            let Some(block) = pool.take() else { return false };
-            if self.tail == NONE {
-                self.head = block;
-            } else {
-                pool[self.tail].next = block;
+            if !self.add_block(pool) {
+                return false;
             }
-            self.tail = block;
-            self.blocks += 1;
         }
+        true
+    }
+
+    /// Adds a block; `false` if the pool ran out.
+    #[inline]
+    pub(super) fn add_block(&mut self, pool: &mut Pool<'_, Block>) -> bool {
+        let Some(block) = pool.take() else { return false };
+        if self.tail == NONE {
+            self.head = block;
+        } else {
+            pool[self.tail].next = block;
+        }
+        self.tail = block;
+        self.blocks += 1;
         true
     }
 
@@ -207,6 +227,9 @@ impl Chain {
     ) -> bool {
         let middle = offset + head.len() as u64;
         let last = self.last();
+        if offset == self.limit() && head.len() + bytes.len() <= BLOCK_DATA {
+            return self.add_block(pool) && self.append_to_last(pool, offset, head, bytes);
+        }
         if !self.extend(pool, middle + bytes.len() as u64) {
             return false;
         }

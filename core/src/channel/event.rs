@@ -1,8 +1,9 @@
 //! What the application is told.
 
 use super::slot::{Events, NO_SLOT, State};
-use super::{Block, Channels, Payload, Pools};
-use crate::id::ChannelId;
+use super::{Block, ChannelSlot, Channels, Payload, Pools};
+use crate::id::{ChannelId, Reliability};
+use crate::pool::Pool;
 
 /// Something happened on a channel.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,35 @@ impl Channels {
         Some(event.lend(pools.receive.into_items()))
     }
 
+    /// The next event if it is a message of the only channel that has events, and nothing is to be
+    /// given back before: so it is with most messages, where there are many.
+    #[inline]
+    pub(crate) fn take_message(
+        &mut self,
+        slots: &mut Pool<'_, ChannelSlot>,
+        blocks: &[Block],
+    ) -> Option<TakenMessage> {
+        let slot = self.ready.first().filter(|_| !self.ready.has_several())?;
+        let state = &mut slots[u32::from(slot)];
+        let Events { opened, mismatch, .. } = state.events;
+        let stream = match state.reliability {
+            Reliability::Unreliable | Reliability::UnreliableSequenced => false,
+            Reliability::Reliable if state.state == State::Open && self.completing != slot => true,
+            Reliability::Reliable | Reliability::ReliableUnordered => return None,
+        };
+        let others = !self.waiting.is_empty() || (self.lent != slot && self.lent != NO_SLOT);
+        if opened || mismatch || others {
+            return None;
+        }
+        let (block, at, len) = state.receive.take_in_first(blocks, self.lent == slot, stream)?;
+        let message = TakenMessage { channel: state.channel, block, at, len };
+        self.lent = slot;
+        if !state.has_event() {
+            self.ready.remove(slots, slot);
+        }
+        Some(message)
+    }
+
     /// As [`Channels::poll_event`], but does not yet lend a message's bytes.
     pub(crate) fn take_event(&mut self, pools: &mut Pools<'_>) -> Option<TakenEvent> {
         self.settle(pools);
@@ -74,12 +104,13 @@ impl Channels {
         }
         if state.receive.whole > 0 {
             let (block, at, len) = self.lend(pools, slot);
+            let message = TakenMessage { channel, block, at, len };
             if pools.slots[u32::from(slot)].has_event() {
                 self.ready.rotate(&mut pools.slots, slot);
             } else {
                 self.ready.remove(&mut pools.slots, slot);
             }
-            return Some(TakenEvent::Message { channel, block, at, len });
+            return Some(TakenEvent::Message(message));
         }
         if writable {
             state.events.writable = false;
@@ -97,8 +128,16 @@ impl Channels {
 pub(crate) enum TakenEvent {
     /// Lends nothing.
     Whole(ChannelEvent<'static>),
-    /// A message of `len` bytes that begins at byte `at` of `block`.
-    Message { channel: ChannelId, block: u32, at: usize, len: usize },
+    Message(TakenMessage),
+}
+
+/// A message of `len` bytes that begins at byte `at` of `block`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakenMessage {
+    channel: ChannelId,
+    block: u32,
+    at: usize,
+    len: usize,
 }
 
 impl TakenEvent {
@@ -107,10 +146,18 @@ impl TakenEvent {
     pub(crate) fn lend(self, blocks: &[Block]) -> ChannelEvent<'_> {
         match self {
             Self::Whole(event) => event,
-            Self::Message { channel, block, at, len } => {
-                let payload = Payload::new(blocks, block, at, len);
+            Self::Message(message) => {
+                let (channel, payload) = message.lend(blocks);
                 ChannelEvent::Message { channel, payload }
             }
         }
+    }
+}
+
+impl TakenMessage {
+    /// The message's channel and bytes, which `blocks` hold.
+    #[inline]
+    pub(crate) fn lend(self, blocks: &[Block]) -> (ChannelId, Payload<'_>) {
+        (self.channel, Payload::new(blocks, self.block, self.at, self.len))
     }
 }

@@ -235,6 +235,14 @@ impl<'a> Pools<'a> {
     }
 }
 
+impl<'a> Pools<'a> {
+    /// The two that hold received messages.
+    #[inline]
+    pub(crate) fn into_received(self) -> (Pool<'a, ChannelSlot>, Pool<'a, Block>) {
+        (self.slots, self.receive)
+    }
+}
+
 /// Blocks that always hold `bytes` of messages with their prefixes, wherever in a block they begin.
 pub(super) const fn blocks_for(bytes: u32) -> u32 {
     bytes.saturating_add(2 * PREFIX_MAX).div_ceil(BLOCK_DATA as u32) + 1

@@ -30,6 +30,7 @@ mod write;
 pub use chain::{BLOCK_DATA, Block, Chunks, Payload};
 pub use error::{CloseChannelError, OpenChannelError, ProtocolViolation, SendError};
 pub use event::ChannelEvent;
+pub(crate) use event::TakenMessage;
 pub use limits::{ChannelLimits, PoolMemory, PoolState, PoolUsage, Pools};
 pub use node::Node;
 pub use options::ChannelOptions;

@@ -74,6 +74,13 @@ impl Channels {
 
     /// Queues a whole unreliable message; `false` if there is no memory.
     pub(super) fn receive_whole(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) -> bool {
+        let receive = &pools.slots[u32::from(slot)].receive;
+        let first = receive.contiguous == 0 && receive.chain.blocks() == 0;
+        if first && HEADER + data.len() <= BLOCK_DATA && self.reserve_received(pools, 1, 0) {
+            let chain = &mut pools.slots[u32::from(slot)].receive.chain;
+            let added = chain.add_block(&mut pools.receive);
+            assert!(added, "each block on an account exists");
+        }
         let receive = &mut pools.slots[u32::from(slot)].receive;
         let header = (data.len() as u32).to_le_bytes();
         // What fits into the last block needs no other, and its header lies within that.
@@ -83,8 +90,12 @@ impl Channels {
         } else if !self.receive_into_blocks(pools, slot, data) {
             return false;
         }
-        pools.slots[u32::from(slot)].receive.whole += 1;
-        self.ready.push(&mut pools.slots, slot);
+        let receive = &mut pools.slots[u32::from(slot)].receive;
+        receive.whole += 1;
+        // With another one before it the channel is there already.
+        if receive.whole == 1 {
+            self.ready.push(&mut pools.slots, slot);
+        }
         true
     }
 
@@ -334,8 +345,7 @@ impl Channels {
     /// A window of which a quarter was read since it last grew is widened: a start-up must not wait.
     fn widen_busy_window(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let receive = &pools.slots[u32::from(slot)].receive;
-        let used = receive.consumed - receive.grown_at;
-        if used >= u64::from(receive.window) * BLOCK_DATA as u64 / 4 {
+        if receive.is_busy(receive.consumed) {
             self.widen_window(pools, slot);
         }
     }
@@ -439,6 +449,46 @@ impl ReceiveHalf {
         }
         self.lent_end = self.consumed + (HEADER + len) as u64;
         Some((block, at + HEADER, len))
+    }
+
+    /// The next message of a `stream`, or of the queue of unreliable ones, if there is one and it begins
+    /// in the first block: that block, where in it, and the message's length. The one before, if it is
+    /// still `lent`, must leave nothing to do: neither that block to be given back nor a window to be
+    /// widened.
+    #[inline]
+    pub(super) fn take_in_first(
+        &mut self,
+        blocks: &[Block],
+        lent: bool,
+        stream: bool,
+    ) -> Option<(u32, usize, usize)> {
+        let start = if lent { self.lent_end } else { self.consumed };
+        let (block, at) = self.chain.in_first(start).filter(|_| self.whole > 0)?;
+        let bytes = blocks.get(block as usize)?.data().get(at..)?;
+        let (len, data) = if stream {
+            let mut reader = Reader::new(bytes);
+            let len = usize::try_from(reader.varint().ok()?).ok()?;
+            (len, reader.rest())
+        } else {
+            let (header, data) = bytes.split_first_chunk::<HEADER>()?;
+            match u32::from_le_bytes(*header) {
+                SKIP => return None,
+                len => (len as usize, data),
+            }
+        };
+        if len == 0 || data.is_empty() || (stream && lent && self.is_busy(start)) {
+            return None;
+        }
+        let head = bytes.len() - data.len();
+        self.consumed = start;
+        self.lent_end = start + (head + len) as u64;
+        self.whole -= 1;
+        Some((block, at + head, len))
+    }
+
+    /// Whether a quarter of the window was read since it last grew, when all below `consumed` is.
+    const fn is_busy(&self, consumed: u64) -> bool {
+        consumed - self.grown_at >= self.window as u64 * BLOCK_DATA as u64 / 4
     }
 
     /// The next message of the queue of unreliable ones, which is not empty.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::chain::BLOCK_DATA;
-use super::limits::PREFIX_MAX;
+use super::limits::{ChannelLimits, PREFIX_MAX};
 use super::slot::{SendHalf, State};
 use super::{Block, ChannelQueue, Channels, Node, Pools, SendError};
 use crate::id::ChannelId;
@@ -12,6 +12,58 @@ use crate::time::Instant;
 use crate::wire::Writer;
 
 impl Channels {
+    /// As [`Channels::send`] if the channel is simply open and the message fits into its last block, or
+    /// is its only one and fits into one, as mostly it does; `false` if not, and then nothing has
+    /// happened.
+    #[inline]
+    pub(crate) fn append(
+        &mut self,
+        pools: Pools<'_>,
+        channel: ChannelId,
+        data: &[u8],
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> bool {
+        // By value and apart: what is lent on as a whole has to be laid out in memory first.
+        let Pools { mut slots, mut send, nodes, shares, limits, .. } = pools;
+        let Some(slot) = self.slot_of(channel) else { return false };
+        let state = &mut slots[u32::from(slot)];
+        let reliable = state.reliability.is_reliable();
+        let fits = data.len() <= self.message_max(limits, reliable) as usize;
+        if state.state != State::Open || !fits || (reliable && deadline.is_some()) {
+            return false;
+        }
+        let head = Head::new(reliable, data.len(), now, deadline);
+        let half = &mut state.send;
+        if half.chain.blocks() == 0
+            && data.len() + PREFIX_LEN_MAX <= BLOCK_DATA
+            && self.accounts.send.reserve(&mut shares.send, 1)
+        {
+            let added = half.chain.add_block(&mut send);
+            assert!(added, "each block on an account exists");
+        }
+        let appended = if reliable {
+            half.chain.append_to_last(&mut send, half.end, head.bytes(), data)
+        } else {
+            half.chain.append_to_last(&mut send, half.end, &head.bytes, data)
+        };
+        if appended {
+            half.on_queued(nodes.items(), head.bytes().len() + data.len(), now);
+            self.queued.push(&mut slots, slot);
+        }
+        appended
+    }
+
+    /// The longest message that may be sent.
+    const fn message_max(&self, limits: &ChannelLimits, reliable: bool) -> u32 {
+        let (ours, theirs) = if reliable {
+            (limits.message_reliable_max, self.peer_reliable_max)
+        } else {
+            (limits.message_unreliable_max, self.peer_unreliable_max)
+        };
+        if ours < theirs { ours } else { theirs }
+    }
+
     /// Queues a message, whole or not at all; it leaves after the next [`Channels::flush`], and not
     /// after `deadline`, if there is one: then it is dropped, to the millisecond.
     ///
@@ -28,11 +80,7 @@ impl Channels {
         let slot = self.slot_of(channel).ok_or(SendError::NotOpen)?;
         let state = &mut pools.slots[u32::from(slot)];
         let reliable = state.reliability.is_reliable();
-        let max = if reliable {
-            pools.limits.message_reliable_max.min(self.peer_reliable_max)
-        } else {
-            pools.limits.message_unreliable_max.min(self.peer_unreliable_max)
-        };
+        let max = self.message_max(pools.limits, reliable);
         if deadline.is_some() && reliable {
             return Err(SendError::CannotExpire);
         }
@@ -55,19 +103,8 @@ impl Channels {
             }
         }
         let head = Head::new(reliable, data.len(), now, deadline);
-        let send = &mut state.send;
-        // What fits into the last block needs no other.
-        let appended = if reliable {
-            send.chain.append_to_last(&mut pools.send, send.end, head.bytes(), data)
-        } else {
-            send.chain.append_to_last(&mut pools.send, send.end, &head.bytes, data)
-        };
-        if appended {
-            send.on_queued(pools.nodes.items(), head.bytes().len() + data.len(), now);
-        } else {
-            self.make_room(pools, slot, data.len(), now, max as usize)?;
-            self.enqueue(pools, slot, &head, data, now);
-        }
+        self.make_room(pools, slot, data.len(), now, max as usize)?;
+        self.enqueue(pools, slot, &head, data, now);
         self.queued.push(&mut pools.slots, slot);
         Ok(())
     }

@@ -342,23 +342,32 @@ impl Channels {
     }
 
     /// Writes messages of the only channel that has unreliable ones as long as nothing is to be
-    /// decided: each fits whole and with its length, lies in one block, and is not the last.
+    /// decided: each fits whole and with its length, and is not the last.
     fn write_run(&self, pools: &mut Pools<'_>, slot: u16, now: Instant, writer: &mut Writer<'_>) {
         let state = &mut pools.slots[u32::from(slot)];
-        let mut frame = message_frame(state, self.incarnations[usize::from(state.channel.0)]);
+        let channel = state.channel;
+        let incarnation = self.incarnations[usize::from(channel.0)].low_bits();
+        let sequenced = state.reliability == Reliability::UnreliableSequenced;
         let send = &mut state.send;
-        if send.fragment_at > 0 || frame.sequence.is_some() {
+        if send.fragment_at > 0 || sequenced {
             return;
         }
         while send.sent < send.flushed {
             let chunk = send.chain.chunk(&pools.send, send.sent);
-            let Some((header, rest)) = chunk.split_first_chunk() else { return };
-            let front = QueueHeader::from_bytes(*header);
-            let Some(data) = rest.get(..front.len) else { return };
-            let end = send.sent + (QueueHeader::LEN + front.len) as u64;
-            frame.data = data;
-            if end == send.flushed || front.is_expired(now) || frame.emit(writer, false).is_err() {
+            let (front, bytes) = match chunk.split_first_chunk() {
+                Some((header, bytes)) => (QueueHeader::from_bytes(*header), bytes),
+                None => (QueueHeader::read(send, &pools.send), &[][..]),
+            };
+            let body = send.sent + QueueHeader::LEN as u64;
+            let end = body + front.len as u64;
+            if end == send.flushed || front.is_expired(now) {
                 return;
+            }
+            let place = UnreliableMessage::emit_around(writer, channel, incarnation, front.len);
+            let Ok(data) = place else { return };
+            match bytes.get(..front.len) {
+                Some(bytes) => data.copy_from_slice(bytes),
+                None => send.chain.copy_to(&pools.send, body, data),
             }
             send.sent = end;
             state.announced = true;
@@ -384,9 +393,10 @@ impl Channels {
 
         let room = writer.remaining();
         let mut frame = message_frame(state, self.incarnations[usize::from(state.channel.0)]);
-        let never_fits = frame.overhead(total, true) + total > usize::from(self.room_max);
+        let room_max = usize::from(self.room_max);
+        let never_fits = |frame: &UnreliableMessage<'_>| frame.overhead(0, true) + total > room_max;
         let fits = frame.data_room(room, true).is_some_and(|data| total <= data);
-        if at > 0 || (!fits && (fresh || never_fits)) {
+        if at > 0 || (!fits && (fresh || never_fits(&frame))) {
             let number = state.send.number;
             frame.fragment = Some(Fragment { number, total: total as u64, offset: at as u64 });
         } else if !fits {
@@ -639,10 +649,11 @@ pub(super) fn copy(
     len: usize,
     writer: &mut Writer<'_>,
 ) {
-    chain.read(pool, start, len, |chunk| {
-        let written = writer.bytes(chunk);
-        debug_assert!(written.is_ok(), "the frame was measured");
-    });
+    let place = writer.reserve(len);
+    debug_assert!(place.is_ok(), "the frame was measured");
+    if let Ok(place) = place {
+        chain.copy_to(pool, start, place);
+    }
 }
 
 /// Bytes behind a range of an unordered stream that belong to a message begun in it or before; `lead`

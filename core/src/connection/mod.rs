@@ -19,11 +19,12 @@ mod timers;
 
 use core::time::Duration;
 
-use crate::channel::{Channels, Pools};
+use crate::channel::{Block, ChannelSlot, Channels, Pools, TakenMessage};
 use crate::crypto::{Crypto, Secret, Suites};
 use crate::endpoint::{ConnectionQuality, Counters, DisconnectReason, Link, RelaySlot};
 use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
 use crate::noise::KeyPair;
+use crate::pool::Pool;
 use crate::protection::PacketWindow;
 use crate::recovery::{
     ControllerKind, MAX_ACK_DELAY, Outcome, PathIndex, Received, Recovery, SentPool,
@@ -501,10 +502,24 @@ impl<C: Crypto> Peer<C> {
 
     /// Whether the application may have something to be told, or the slot something to be freed.
     pub(crate) fn has_events(&self) -> bool {
-        let PeerNotices { restarted, connected, gone } = self.notices;
         let channels = self.channels.has_events() && !self.goes_ahead();
-        let notices = restarted || connected || gone.is_some() || self.quality.has_news();
-        notices || channels || self.is_done()
+        self.has_notices() || self.notices.gone.is_some() || channels || self.is_done()
+    }
+
+    /// Whether [`take_notice`](Self::take_notice) has something that is told before messages.
+    fn has_notices(&self) -> bool {
+        self.notices.restarted || self.notices.connected || self.quality.has_news()
+    }
+
+    /// The next message, where neither something else is told first nor anything is to be done.
+    #[inline]
+    pub(crate) fn take_message(
+        &mut self,
+        slots: &mut Pool<'_, ChannelSlot>,
+        blocks: &[Block],
+    ) -> Option<(PeerId, TakenMessage)> {
+        let id = self.id.filter(|_| self.phase == Phase::Connected && !self.has_notices())?;
+        Some((id, self.channels.take_message(slots, blocks)?))
     }
 
     /// What the application is to be told next, besides messages and channels; `last` says that

@@ -5,10 +5,10 @@ use core::time::Duration;
 use super::association::Via;
 use super::handshake::{Told, place_of};
 use super::moves::Left;
-use super::path::{PROVOKED_TRIES, Purpose, RelayIndex};
+use super::path::{PROVOKED_TRIES, Path, Purpose, RelayIndex};
 use super::timers::Timer;
 use super::{Context, Peer, Phase, RouteOwed, settle};
-use crate::channel::{Allowed, HEAVY_LOSS, Permit, ProtocolViolation, Scope};
+use crate::channel::{Allowed, HEAVY_LOSS, Permit, Scope};
 use crate::crypto::{Crypto, TAG_LEN};
 use crate::endpoint::{DisconnectReason, Refusal};
 use crate::id::{PacketNumber, RelayId, SessionId};
@@ -87,13 +87,18 @@ impl<C: Crypto> Peer<C> {
         let plaintext = sealed.get(..sealed.len().saturating_sub(TAG_LEN)).unwrap_or(&[]);
         let mut wants = AckWanted::Not;
         let mut whole = true;
-        for frame in Frames::new(plaintext) {
-            let (wanted, handled) = match frame {
-                // Most frames, in packets of many.
-                Ok(Frame::Unreliable(message)) => {
-                    let taken = self.channels.handle_unreliable(&mut context.pools, &message);
-                    (AckWanted::Late, taken.map_err(|_: ProtocolViolation| Refusal::Protocol))
+        let mut frames = Frames::new(plaintext);
+        loop {
+            // Most frames, in packets of many.
+            while let Some(message) = frames.next_message() {
+                wants = wants.max(AckWanted::Late);
+                if self.channels.handle_unreliable(&mut context.pools, &message).is_err() {
+                    self.fail(context, WireReason::ProtocolError);
+                    return Err(Refusal::Protocol);
                 }
+            }
+            let Some(frame) = frames.next() else { break };
+            let (wanted, handled) = match frame {
                 Ok(frame) => {
                     let known = self.channels.duplicates();
                     let handled = self.handle_frame(context, relay, &frame);
@@ -346,8 +351,8 @@ impl<C: Crypto> Peer<C> {
         content: Content,
         out: &mut [u8],
     ) -> Option<(RelayIndex, usize)> {
-        let path = *self.paths.get(index)?;
-        let Some(session) = context.session(path.relay) else {
+        let Path { relay, relay_id, remote, .. } = *self.paths.get(index)?;
+        let Some(session) = context.session(relay) else {
             if content == Content::Path {
                 // No session to answer from: ask again when there is one.
                 self.paths.take_response(index, context.now);
@@ -356,7 +361,7 @@ impl<C: Crypto> Peer<C> {
             }
             return None;
         };
-        let via = Via { relay: path.relay, relay_id: path.relay_id, session };
+        let via = Via { relay, relay_id, session };
         let number = self.recovery.next_number();
         let association = self.associations.get_mut(self.sending?)?.as_mut()?;
         if association.keys.should_update(context.now) {
@@ -365,7 +370,7 @@ impl<C: Crypto> Peer<C> {
         }
         let len = encode_len(number.0, self.recovery.largest_acked().map(|largest| largest.0));
         let header = DataHeader {
-            destination: path.remote,
+            destination: remote,
             key_phase: association.keys.key_phase().0,
             index: association.remote_index,
             number: Truncated::new(number.0, len),
@@ -429,7 +434,7 @@ impl<C: Crypto> Peer<C> {
             let interval = self.idle_timeout_us(context) / 3;
             self.timers.set(Timer::KeepAlive, context.now.plus_micros(interval));
         }
-        Some((path.relay, end))
+        Some((relay, end))
     }
 
     /// Fills a packet that only asks or answers about its path.

@@ -375,12 +375,30 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     ) -> Result<(), SendError> {
         let Some(slot) = self.live(peer) else { return self.gone(peer, SendError::UnknownPeer) };
         let parts::Parts { peers, unflushed, context, .. } = self.parts();
-        let (now, mut pools) = (context.now, context.pools);
-        let sent = peers[slot].channels().send(&mut pools, channel, data, now, deadline);
+        let now = context.now;
+        if peers[slot].channels().append(context.pools, channel, data, now, deadline) {
+            unflushed.push(peers, slot);
+            return Ok(());
+        }
+        self.send_slowly(slot, channel, data, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slowly(
+        &mut self,
+        slot: usize,
+        channel: ChannelId,
+        data: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError> {
+        let mut parts = self.parts();
+        let channels = parts.peers[slot].channels();
+        let (now, pools) = (parts.context.now, &mut parts.context.pools);
+        let sent = channels.send(pools, channel, data, now, deadline);
         match sent {
-            Ok(()) => unflushed.push(peers, slot),
+            Ok(()) => parts.unflushed.push(parts.peers, slot),
             // A channel that is full may have room again without anything arriving.
-            Err(_) => self.parts().refresh(slot),
+            Err(_) => parts.refresh(slot),
         }
         sent.map_err(SendError::from)
     }
@@ -419,7 +437,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let mut parts = self.parts();
         while let Some(slot) = parts.unflushed.pop(parts.peers) {
             parts.peers[slot].channels().flush(&mut parts.context.pools);
-            parts.requeue(slot);
+            // Whether something may leave is asked where it would.
+            parts.transmit.push(parts.peers, slot);
         }
     }
 

@@ -6,7 +6,7 @@ use super::event::Event;
 use super::hop::HopContext;
 use super::parts::Parts;
 use super::{Endpoint, RelaySlot, deadlines};
-use crate::channel::{ChannelEvent, Scope};
+use crate::channel::{ChannelEvent, Scope, TakenMessage};
 use crate::connection::{Notice, Peer, RelayIndex, Timer};
 use crate::crypto::Crypto;
 use crate::id::{PeerId, RelayId};
@@ -110,7 +110,19 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         if self.state.events.len() == 0 {
             return None;
         }
+        if let Some((peer, message)) = self.take_message() {
+            let (channel, payload) = message.lend(self.memory.receive_blocks());
+            return Some(Event::Message { peer, channel, payload });
+        }
         self.poll_peer_event()
+    }
+
+    /// The next message where nothing is to be told or done before it.
+    fn take_message(&mut self) -> Option<(PeerId, TakenMessage)> {
+        let slot = self.state.events.first()?;
+        let Parts { peers, context, .. } = self.parts();
+        let (mut slots, blocks) = context.pools.into_received();
+        peers.get_mut(slot)?.take_message(&mut slots, blocks.items())
     }
 
     // Apart, so that a call that finds nothing to tell does not prepare for it.
@@ -135,9 +147,13 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 return Some(Self::channel_event(id, event.lend(self.memory.receive_blocks())));
             }
             let last = peer.take_notice(true);
-            let mut parts = self.parts();
-            parts.events.pop(parts.peers);
-            parts.requeue(slot);
+            // What was read may have made credit due.
+            let more = peer.has_events() || peer.channels_ref().wants_to_send(Scope::Protocol);
+            let Parts { peers, events, .. } = self.parts();
+            events.pop(peers);
+            if more {
+                self.parts().requeue(slot);
+            }
             if let (Some(id), Some(notice)) = (id, last) {
                 self.remember_left(id);
                 self.tidy(slot);

@@ -150,6 +150,40 @@ proptest! {
         pair.finish();
     }
 
+    /// Whether a message takes a short way through memory, nobody can tell.
+    #[test]
+    fn short_ways_lead_to_the_same_place(
+        kinds in prop::collection::vec(reliability(), 3),
+        steps in prop::collection::vec((0..10_u8, 0..3_u8, 0..700_usize), 1..120),
+        seed: u64,
+    ) {
+        let mut pairs = [true, false].map(|short| {
+            let mut pair = Pair::new(scarce(), BAD, seed);
+            pair.sides.iter_mut().for_each(|side| side.short = short);
+            for (channel, kind) in kinds.iter().enumerate() {
+                pair.open_both(channel as u8, *kind);
+            }
+            pair
+        });
+        for (number, (what, channel, len)) in steps.into_iter().enumerate() {
+            let outcomes = pairs.each_mut().map(|pair| {
+                let message = std::vec![number as u8; len];
+                let refused = match what {
+                    0..=5 => pair.sides[0].send(channel, &message).err(),
+                    6 => pair.sides[1].send(channel, &message).err(),
+                    7 => { pair.sides[0].flush(); None }
+                    8 => { pair.run(len as u64 / 100); None }
+                    _ => { pair.sides[1].listening = len > 200; None }
+                };
+                (refused, pair.sides.each_mut().map(|side| (side.take_told(), side.stats())))
+            });
+            prop_assert_eq!(&outcomes[0], &outcomes[1]);
+            prop_assert_eq!(&pairs[0].flying, &pairs[1].flying);
+            prop_assert_eq!(pairs[0].sides[1].state, pairs[1].sides[1].state);
+        }
+        pairs.into_iter().for_each(Pair::finish);
+    }
+
     /// Any frames in any order: no panic, and everything comes back.
     #[test]
     fn arbitrary_frames_do_no_harm(

@@ -59,6 +59,19 @@ impl<'a> UnreliableMessage<'a> {
         Ok(Self { channel, incarnation_low, sequence, fragment, data })
     }
 
+    /// The frame at the front of `reader` if it is a whole message of no sequence.
+    #[inline(always)]
+    pub(super) fn parse_whole(reader: &mut Reader<'a>) -> Option<Self> {
+        let kind = reader.u8().ok()?;
+        if !(UNRELIABLE..RELIABLE).contains(&kind) || kind & LOW_BITS != 0 {
+            return None;
+        }
+        let channel = parse_channel(kind, reader).ok()?;
+        let data = parse_data(kind, reader).ok()?;
+        let incarnation_low = parse_incarnation(kind);
+        Some(Self { channel, incarnation_low, sequence: None, fragment: None, data })
+    }
+
     /// Writes the frame; if it is the `last` of the packet, without its length. Nothing is written
     /// if it does not fit.
     ///
@@ -106,6 +119,47 @@ impl<'a> UnreliableMessage<'a> {
     #[must_use]
     pub fn data_room(&self, room: usize, last: bool) -> Option<usize> {
         data_room(room.checked_sub(self.overhead(0, true))?, last)
+    }
+
+    /// Writes the frame of a whole message of no sequence, with its length, but for its data, the place
+    /// of which it answers. Nothing is written if it does not fit.
+    ///
+    /// # Errors
+    /// [`Full`], for data that no datagram holds too.
+    #[inline]
+    pub(crate) fn emit_around<'w>(
+        writer: &'w mut Writer<'_>,
+        channel: ChannelId,
+        incarnation_low: u8,
+        data_len: usize,
+    ) -> Result<&'w mut [u8], Full> {
+        let first = first_byte(UNRELIABLE, channel, incarnation_low, false);
+        let short = data_len <= 0x3f;
+        let (high, low) = ((data_len >> 8) as u8 | 0x40, data_len as u8);
+        if data_len > 0x3fff {
+            return Err(Full);
+        }
+        let head = 1 + channel_len(channel) + if short { 1 } else { 2 };
+        let frame = writer.reserve(head + data_len)?;
+        match (channel.0, short, frame) {
+            (0, true, [a, b, data @ ..]) => {
+                (*a, *b) = (first, low);
+                Ok(data)
+            }
+            (0, false, [a, b, c, data @ ..]) => {
+                (*a, *b, *c) = (first, high, low);
+                Ok(data)
+            }
+            (channel, true, [a, b, c, data @ ..]) => {
+                (*a, *b, *c) = (first, channel, low);
+                Ok(data)
+            }
+            (channel, false, [a, b, c, d, data @ ..]) => {
+                (*a, *b, *c, *d) = (first, channel, high, low);
+                Ok(data)
+            }
+            _ => Err(Full),
+        }
     }
 
     fn emit_head_parts(
@@ -305,11 +359,15 @@ fn emit_type(
     incarnation_low: u8,
     last: bool,
 ) -> Result<(), Full> {
+    writer.u8(first_byte(kind, channel, incarnation_low, last))?;
+    if channel.0 == 0 { Ok(()) } else { writer.u8(channel.0) }
+}
+
+const fn first_byte(kind: u8, channel: ChannelId, incarnation_low: u8, last: bool) -> u8 {
     let length = if last { 0 } else { LENGTH };
     let has_channel = if channel.0 == 0 { 0 } else { CHANNEL };
     let incarnation = (incarnation_low & LOW_BITS) << INCARNATION_SHIFT;
-    writer.u8(kind | length | has_channel | incarnation)?;
-    if channel.0 == 0 { Ok(()) } else { writer.u8(channel.0) }
+    kind | length | has_channel | incarnation
 }
 
 fn emit_length(writer: &mut Writer<'_>, data_len: usize, last: bool) -> Result<(), Full> {
@@ -346,7 +404,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::frame::Frame;
+    use crate::wire::frame::{Frame, Frames};
 
     #[test]
     fn unreliable_literal_bytes() {
@@ -459,6 +517,51 @@ mod tests {
         let mut writer = Writer::new(&mut out[..2]);
         assert_eq!(head.emit_head(&mut writer, 5, false), Err(Full));
         assert_eq!(writer.position(), 0);
+    }
+
+    #[test]
+    fn whole_messages_are_written_and_read_the_short_way_alike() {
+        let data = [7; 0x4000];
+        for channel in [0, 3].map(ChannelId) {
+            for len in [0, 1, 0x3f, 0x40, 1400, 0x3fff] {
+                let data = &data[..len];
+                let message = UnreliableMessage {
+                    channel,
+                    incarnation_low: 2,
+                    sequence: None,
+                    fragment: None,
+                    data,
+                };
+                let (mut long, mut short) = ([0; 0x4010], [0; 0x4010]);
+                let mut writer = Writer::new(&mut long);
+                message.emit(&mut writer, false).unwrap();
+                let mut around = Writer::new(&mut short);
+                let place = UnreliableMessage::emit_around(&mut around, channel, 2, len).unwrap();
+                place.copy_from_slice(data);
+                assert_eq!(around.written(), writer.written());
+                let mut frames = Frames::new(around.written());
+                assert_eq!(frames.next_message(), Some(message));
+                assert!(frames.next().is_none());
+                let len_all = writer.position();
+                let mut tight = Writer::new(&mut long[..len_all - 1]);
+                assert!(UnreliableMessage::emit_around(&mut tight, channel, 2, len).is_err());
+                assert_eq!(tight.position(), 0, "nothing was written");
+            }
+            let mut out = Writer::new(&mut []);
+            assert!(UnreliableMessage::emit_around(&mut out, channel, 2, 0x4000).is_err());
+        }
+        for other in [
+            &b""[..],
+            b"\x01",
+            b"\xc0\x09a",
+            b"\x81\x01\x02\x05\x01a",
+            b"\x90\x00hi",
+            b"\xa0\x03hi",
+        ] {
+            let mut frames = Frames::new(other);
+            assert_eq!(frames.next_message(), None);
+            assert_eq!(frames.next(), Frames::new(other).next(), "nothing of it was read");
+        }
     }
 
     #[test]

@@ -336,6 +336,16 @@ impl<'a> Frames<'a> {
     pub const fn new(plaintext: &'a [u8]) -> Self {
         Self { reader: Reader::new(plaintext) }
     }
+
+    /// The next frame if it is a whole message of no sequence, as most are in packets of many;
+    /// `None` if it is another, or none, or may not be.
+    #[inline]
+    pub fn next_message(&mut self) -> Option<UnreliableMessage<'a>> {
+        let mut reader = self.reader.clone();
+        let message = UnreliableMessage::parse_whole(&mut reader)?;
+        self.reader = reader;
+        Some(message)
+    }
 }
 
 impl<'a> Iterator for Frames<'a> {
