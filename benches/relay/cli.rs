@@ -4,7 +4,7 @@ use std::io;
 
 use crate::load::{Load, source};
 use crate::net::Net;
-use crate::{costs, coturn, drained, latency, memory, overload, relays};
+use crate::{costs, coturn, drained, latency, memory, overload, relays, strangers};
 
 /// `cargo run --release -p waylane-benches --bin relay [-- ROUNDS | once] [PART…]`; `once` is as
 /// little of each part as shows that it works.
@@ -46,6 +46,7 @@ fn measure(net: &Net, part: &str, rounds: Option<usize>) -> Result<(), String> {
         "latency" => latency::compare(net, many),
         "workers" => drained::compare(net, many),
         "memory" => memory::compare(net),
+        "strangers" => strangers::compare(some, rounds.is_none()),
         #[cfg(feature = "ebpf")]
         _ => crate::whole::compare(net, some, rounds.is_none()),
         #[cfg(not(feature = "ebpf"))]
@@ -78,5 +79,6 @@ fn perform(role: &str, load: Load) -> io::Result<()> {
     }
 }
 
-const PARTS: [&str; 6] = ["costs", "overload", "latency", "workers", "memory", "whole"];
+const PARTS: [&str; 7] =
+    ["costs", "overload", "latency", "workers", "memory", "strangers", "whole"];
 const ROUNDS: usize = 3;

@@ -24,6 +24,8 @@ mod net;
 mod overload;
 #[cfg(target_os = "linux")]
 mod relays;
+#[cfg(target_os = "linux")]
+mod strangers;
 #[cfg(all(target_os = "linux", feature = "ebpf"))]
 mod whole;
 

@@ -117,6 +117,6 @@ const EACH: u32 = 320;
 const TURNS: u32 = 100_000_u32.div_ceil(EACH);
 /// What each player sends in a turn.
 const TALK: u32 = 20;
-/// Eleven bytes a stranger would be more.
+/// Fourteen bytes a stranger would be more.
 const GROWTH_MAX: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
