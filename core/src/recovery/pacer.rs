@@ -8,7 +8,7 @@ use crate::time::{Instant, micros};
 ///
 /// Bursts are of two packets or what a millisecond carries. A caller that comes later than it was
 /// asked to (an application that calls only once a frame) finds the credit of the time since, up to
-/// [`LATENESS_MAX_US`], and when it begins anew after a pause, as much as it has lately been late.
+/// [`LATENESS_MAX_US`] and [`BURST_MAX`], and when it begins anew after a pause, as much as it has lately been late.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pacer {
     /// In bytes × [`SCALE`]; negative after data that did not wait.
@@ -59,7 +59,7 @@ impl Pacer {
         let passed = now.micros_since(self.filled_at);
         self.filled_at = now;
         let allowance = (QUANTUM_US + u64::from(self.lateness)).min(LATENESS_MAX_US);
-        let most = carried(rate, allowance).max(scaled(2 * bytes));
+        let most = carried(rate, allowance).min(scaled(BURST_MAX)).max(scaled(2 * bytes));
         let earned = self.credit.saturating_add(carried(rate, passed));
         if passed > 0 {
             self.cut = allowance == LATENESS_MAX_US && earned > most;
@@ -83,6 +83,10 @@ const QUANTUM_US: u64 = 1_000;
 
 /// Credit of a longer time is lost: twice a frame at 60 Hz.
 const LATENESS_MAX_US: u64 = 33_000;
+
+/// More never leaves at once, or it overflows the sockets that it arrives in: over loopback a burst
+/// of all that six milliseconds carry lost a tenth of its packets.
+const BURST_MAX: u64 = 512 * 1024;
 
 /// What did not wait is made up for, up to this many bytes.
 const DEBT_MAX: u64 = 16 * 1024;
@@ -138,6 +142,15 @@ mod tests {
             })
             .sum();
         assert!(sent >= 4_700_000, "{sent}");
+    }
+
+    #[test]
+    fn who_comes_late_at_a_high_rate_overflows_no_socket() {
+        let mut pacer = Pacer::new();
+        let start = Instant::from_millis(5000);
+        pacer.on_late(Duration::from_millis(30));
+        let sent = burst(&mut pacer, start, 1_000_000_000).0 * SIZE;
+        assert!(sent <= BURST_MAX && sent > BURST_MAX - SIZE, "{sent}");
     }
 
     #[test]
