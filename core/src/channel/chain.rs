@@ -69,6 +69,11 @@ pub(super) struct Place {
 impl Place {
     /// None yet.
     pub(super) const NONE: Self = Self { base: 0, block: NONE };
+
+    #[cfg(test)]
+    pub(super) const fn base(self) -> u64 {
+        self.base
+    }
 }
 
 impl Chain {

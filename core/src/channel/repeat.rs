@@ -224,13 +224,8 @@ impl Channels {
         let Some(node) = self.take_sent(pools) else { return false };
         let written = frame.emit_head(writer, len, false);
         debug_assert!(written.is_ok(), "the frame was measured");
-        super::write::copy(
-            &mut pools.slots[u32::from(slot)].send.chain,
-            &pools.send,
-            start,
-            len,
-            writer,
-        );
+        let send = &mut pools.slots[u32::from(slot)].send;
+        super::write::copy_again(send, &pools.send, start, len, writer);
         pools.nodes[node] = Node {
             next: list.0,
             slot: u16::from(channel.0),

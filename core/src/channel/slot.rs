@@ -1,7 +1,7 @@
 //! One open channel: its two halves, and its place in the lists of its peer.
 
 use super::ChannelOptions;
-use super::chain::{BLOCK_DATA, Chain};
+use super::chain::{BLOCK_DATA, Chain, Place};
 use super::node::{Node, Ranges};
 use super::send::Ages;
 use super::unordered::Runs;
@@ -182,6 +182,8 @@ pub(super) struct SendHalf {
     /// Those of them to be sent again, in the order they were lost.
     pub(super) lost_head: u32,
     pub(super) lost_tail: u32,
+    /// Where data was last sent again: what is lost is mostly in order, too.
+    pub(super) again: Place,
     /// Length of the message last refused as [`SendError::Full`](super::SendError::Full).
     pub(super) refused: u32,
     /// Bytes of the unreliable message at `sent` that have left in fragments.
@@ -206,6 +208,7 @@ impl SendHalf {
             ranges_tail: NONE,
             lost_head: NONE,
             lost_tail: NONE,
+            again: Place::NONE,
             refused: 0,
             fragment_at: 0,
             number: 0,

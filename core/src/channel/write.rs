@@ -539,7 +539,11 @@ impl Channels {
         }
         let state = &mut pools.slots[u32::from(slot)];
         state.announced = true;
-        copy(&mut state.send.chain, &pools.send, start, len, writer);
+        if first_time {
+            copy(&mut state.send.chain, &pools.send, start, len, writer);
+        } else {
+            copy_again(&mut state.send, &pools.send, start, len, writer);
+        }
         if first_time && len <= REPEAT_MAX && state.is_small(pools.nodes.items()) {
             let usual = if permit.loss >= HEAVY_LOSS { 2 } else { 1 };
             let (times, cause) = match state.redundancy {
@@ -653,6 +657,21 @@ pub(super) fn copy(
     debug_assert!(place.is_ok(), "the frame was measured");
     if let Ok(place) = place {
         chain.copy_to(pool, start, place);
+    }
+}
+
+/// Writes data that left before, far behind what is new or not; there must be room.
+pub(super) fn copy_again(
+    send: &mut SendHalf,
+    pool: &Pool<'_, Block>,
+    start: u64,
+    len: usize,
+    writer: &mut Writer<'_>,
+) {
+    let place = writer.reserve(len);
+    debug_assert!(place.is_ok(), "the frame was measured");
+    if let Ok(place) = place {
+        send.chain.peek(pool, &mut send.again, start, place);
     }
 }
 

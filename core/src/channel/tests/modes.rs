@@ -142,3 +142,34 @@ fn opens_that_wait_for_the_application_keep_their_kind() {
 }
 
 const KINDS: [Reliability; 4] = [Unreliable, UnreliableSequenced, Reliable, ReliableUnordered];
+
+#[test]
+fn what_is_sent_again_is_looked_for_where_the_last_was() {
+    let mut pair = Pair::new(ample(), CLEAN, 0);
+    pair.open_both(1, Reliable);
+    pair.settle();
+    let messages: Vec<_> = (0..20).map(|number| numbered(number, 500)).collect();
+    let mut lists = Vec::new();
+    for message in &messages {
+        pair.sides[0].send(1, message).unwrap();
+        pair.sides[0].flush();
+        lists.push(pair.sides[0].write(Scope::Everything, 1200).1);
+    }
+    // All of it is lost, and leaves again.
+    lists.into_iter().for_each(|list| pair.sides[0].lost(list));
+    let mut place = 0;
+    loop {
+        let (packet, list, _) = pair.sides[0].write(Scope::Everything, 600);
+        if packet.is_empty() {
+            break;
+        }
+        deliver(&mut pair, &packet);
+        pair.sides[0].acked(list);
+        let again = pair.sides[0].slots.iter().map(|slot| slot.send.again.base()).max().unwrap();
+        assert!(again >= place, "not from the head each time");
+        place = again;
+    }
+    assert!(place > 9_000, "{place}");
+    assert_eq!(pair.sides[1].messages(1), messages);
+    pair.finish();
+}
