@@ -10,10 +10,12 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use relay_support::{Client, Hop as _, Outcome, Provider, World, address, data, small};
 use waylane_core::crypto::Crypto;
+use waylane_core::directory::RelayEntry;
+use waylane_core::fleet::SignedDirectory;
 use waylane_core::id::{PublicKey, SessionId};
 use waylane_core::relay::{AnswerRates, Rate, RelayConfig, RelayLimits, SessionChange};
 use waylane_core::wire::hop::{
-    ControlMessage, NotBound, Probe, Refused, RefusedReason, Resumed, TICKET_LEN,
+    ControlMessage, DirectoryPage, NotBound, Probe, Refused, RefusedReason, Resumed, TICKET_LEN,
 };
 use waylane_crypto::{Random, Seeded};
 
@@ -209,6 +211,54 @@ fn a_copied_keep_alive_takes_over_nothing() {
         world.send(thief, &keep_alive);
     }
     assert_eq!(world.live(), 0);
+}
+
+#[test]
+fn a_signed_list_is_given_to_who_has_a_session_and_never_at_greater_length() {
+    let mut world = World::settled();
+    let mut a = Client::bound(1, &mut world);
+    let ask = |sequence, offset, room| ControlMessage::DirectoryAsk { sequence, offset, room };
+    let mut asked = |world: &mut World, sequence, offset, room| {
+        let question = a.control(ask(sequence, offset, room));
+        let answer = world.answer(a.address, &question);
+        assert!(answer.len() <= question.len(), "{} to {}", answer.len(), question.len());
+        // Neither a copy nor a question from elsewhere is answered; at most by a hint.
+        assert_eq!(world.send(a.address, &question), Outcome::Nothing);
+        let elsewhere = a.control(ask(sequence, offset, room));
+        assert!(NotBound::parse(&world.answer(address(66), &elsewhere)).is_ok());
+        let plain = a.plain(&a.keys, &answer).unwrap();
+        let page = DirectoryPage::parse(&plain).unwrap();
+        (page.sequence, page.list_len, page.offset, page.bytes.to_vec())
+    };
+    assert_eq!(asked(&mut world, 0, 0, 0), (0, 0, 0, vec![]), "there is none");
+
+    let entry = RelayEntry::new(PublicKey([7; 32]), &[address(9)], "eu").unwrap();
+    let mut out = [0; 512];
+    let list = SignedDirectory::sign(5, &[entry], &mut out, |_| [9; 64]).unwrap();
+    let (bytes, len) = (list.as_bytes(), list.as_bytes().len() as u16);
+    world.control.set_directory(Some(&list));
+    let nothing = (5, len, 0, vec![]);
+    assert_eq!(asked(&mut world, 0, 0, 0), nothing);
+    assert_eq!(asked(&mut world, 0, 0, 1000), nothing, "not before it is named");
+    assert_eq!(asked(&mut world, 4, 0, 1000), nothing, "as it is another one");
+    assert_eq!(asked(&mut world, 5, 0, 20), (5, len, 0, bytes[..20].to_vec()));
+    assert_eq!(asked(&mut world, 5, 20, 1000), (5, len, 20, bytes[20..].to_vec()));
+    for beyond in [len, len + 1, u16::MAX] {
+        assert_eq!(asked(&mut world, 5, beyond, 1000), nothing);
+    }
+    world.control.set_directory(None);
+    assert_eq!(asked(&mut world, 5, 0, 1000), (0, 0, 0, vec![]));
+    assert_eq!(world.control.counters().directory_asks, 10);
+
+    // So often as a neighbourhood is answered at all, and no oftener.
+    let answers = (0..2000)
+        .filter(|_| {
+            let question = a.control(ask(0, 0, 0));
+            world.send(a.address, &question) != Outcome::Nothing
+        })
+        .count();
+    assert!((900..1000).contains(&answers), "{answers}");
+    assert_eq!(world.control.counters().dropped.rate_limited, 2000 - answers as u64);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use waylane_core::crypto::{Suites, TAG_LEN};
 use waylane_core::directory::RelayEntry;
+use waylane_core::fleet::SignedDirectory;
 use waylane_core::id::{ApplicationId, PacketNumber, PeerId};
 use waylane_core::invite::Invite;
 use waylane_core::route::Route;
@@ -11,7 +12,7 @@ use waylane_core::wire::frame::{Ack, Frame, Frames};
 use waylane_core::wire::handshake::{Initiation, InitiationPayload, Response, ResponsePayload};
 use waylane_core::wire::hop::{
     BIND_DATAGRAM_LEN_MIN, Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage,
-    CookieReply, Hello, NotBound, Probe, Refused, Resume, Resumed, echo_of,
+    CookieReply, DirectoryPage, Hello, NotBound, Probe, Refused, Resume, Resumed, echo_of,
 };
 use waylane_core::wire::{DATAGRAM_LEN_MAX, Full, Kind, Reader, Writer};
 
@@ -26,6 +27,7 @@ pub fn run(data: &[u8]) {
     routes(data);
     entries(data);
     invites(data);
+    signed_lists(data);
     base64(data);
 }
 
@@ -164,6 +166,10 @@ fn payloads(data: &[u8]) {
         check_whole(data, message.emit(&mut out), &out);
         let _ = message.to_string();
     }
+    if let Ok(page) = DirectoryPage::parse(data) {
+        check_whole(data, page.emit(&mut out), &out);
+        let _ = page.to_string();
+    }
 }
 
 fn routes(data: &[u8]) {
@@ -198,6 +204,28 @@ fn entries(data: &[u8]) {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+fn signed_lists(data: &[u8]) {
+    let mut binary = vec![0; SignedDirectory::LEN_MAX];
+    match SignedDirectory::parse(data) {
+        Ok(list) => {
+            let entries: Vec<_> = list.entries().collect();
+            assert_eq!(entries.len(), list.len());
+            let signature = *data.last_chunk().expect("a list ends with its signature");
+            let again = SignedDirectory::sign(list.sequence(), &entries, &mut binary, |message| {
+                assert_eq!(message, &data[..data.len() - 64]);
+                signature
+            });
+            assert_eq!(again.map(|list| list.as_bytes().to_vec()).as_deref(), Ok(data));
+            let text = list.to_string();
+            assert!(SignedDirectory::is_text(&text));
+            let len = SignedDirectory::to_binary(text.as_bytes(), &mut binary);
+            assert_eq!(len.map(|len| &binary[..len]), Ok(data));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    let _ = SignedDirectory::to_binary(data, &mut binary);
 }
 
 fn invites(data: &[u8]) {

@@ -23,8 +23,8 @@ use waylane_core::wire::handshake::{
     Response, ResponsePayload, Stamp,
 };
 use waylane_core::wire::hop::{
-    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, Hello, NotBound,
-    Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
+    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, DirectoryPage,
+    Hello, NotBound, Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
 };
 use waylane_core::wire::number::{self, Truncated};
 use waylane_core::wire::{Full, Reader, Writer};
@@ -386,19 +386,39 @@ fn hop_payloads(u: &mut Unstructured<'_>) -> Result<()> {
             assert_eq!(BoundPayload::parse(bytes), Ok(payload));
         },
     );
-    let message = match u.int_in_range(0..=5_u8)? {
+    let message = match u.int_in_range(0..=6_u8)? {
         0 => ControlMessage::KeepAlive { time: u.arbitrary()? },
         1 => ControlMessage::KeepAliveAck { time: u.arbitrary()? },
         2 => ControlMessage::Drain { left_s: u.arbitrary()? },
         3 => ControlMessage::Unbind,
         4 => ControlMessage::SessionReplaced,
-        _ => ControlMessage::Expired,
+        5 => ControlMessage::Expired,
+        _ => ControlMessage::DirectoryAsk {
+            sequence: u.arbitrary()?,
+            offset: u.arbitrary()?,
+            room: u.int_in_range(0..=DirectoryPage::BYTES_MAX as u16)?,
+        },
     };
     whole(
         &mut out,
         |out| message.emit(out),
         |bytes| {
             assert_eq!(ControlMessage::parse(bytes), Ok(message));
+        },
+    );
+    let bytes = &[7; DirectoryPage::BYTES_MAX][..u.int_in_range(1..=DirectoryPage::BYTES_MAX)?];
+    let list_len = u.int_in_range(bytes.len() as u16..=u16::MAX)?;
+    let page = DirectoryPage {
+        sequence: u.int_in_range(1..=u64::MAX)?,
+        list_len,
+        offset: u.int_in_range(0..=list_len - bytes.len() as u16)?,
+        bytes,
+    };
+    whole(
+        &mut out,
+        |out| page.emit(out),
+        |bytes| {
+            assert_eq!(DirectoryPage::parse(bytes), Ok(page));
         },
     );
     Ok(())

@@ -2,6 +2,7 @@
 
 use waylane_core::crypto::{Suite, Suites};
 use waylane_core::directory::RelayEntry;
+use waylane_core::fleet::SignedDirectory;
 use waylane_core::id::{
     ApplicationId, ChannelId, ConnectionIndex, Incarnation, PacketNumber, PeerId, PublicKey,
     RelayId, Reliability, SessionId,
@@ -18,8 +19,8 @@ use waylane_core::wire::handshake::{
     Response, ResponsePayload, Stamp,
 };
 use waylane_core::wire::hop::{
-    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, Hello, NotBound,
-    Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
+    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, DirectoryPage,
+    Hello, NotBound, Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
 };
 use waylane_core::wire::number::Truncated;
 use waylane_core::wire::{Full, Writer};
@@ -240,6 +241,10 @@ fn payloads(add: &mut impl FnMut(&str, Vec<u8>)) {
     add("payload-bound", packet(|writer| bound.emit(writer.reserve(BoundPayload::LEN)?).map(drop)));
     let message = ControlMessage::Drain { left_s: 30 };
     add("payload-control", packet(|writer| message.emit(writer.reserve(3)?).map(drop)));
+    let ask = ControlMessage::DirectoryAsk { sequence: 5, offset: 9, room: 20 };
+    add("payload-directory-ask", packet(|writer| ask.emit(writer.reserve(33)?).map(drop)));
+    let page = DirectoryPage { sequence: 5, list_len: 300, offset: 9, bytes: &[1; 20] };
+    add("payload-directory-page", packet(|writer| page.emit(writer.reserve(33)?).map(drop)));
 }
 
 fn texts(add: &mut impl FnMut(&str, Vec<u8>)) {
@@ -256,6 +261,11 @@ fn texts(add: &mut impl FnMut(&str, Vec<u8>)) {
     let len = invite.encode(&mut binary).expect("room");
     add("invite", binary[..len].to_vec());
     add("invite-text", format!(" {invite}\n").into_bytes());
+    let mut binary = [0; 512];
+    let list = SignedDirectory::sign(5, &[entry(1), entry(2)], &mut binary, |_| [8; 64]);
+    let list = list.expect("a good list");
+    add("signed-list", list.as_bytes().to_vec());
+    add("signed-list-text", format!("{list}\n").into_bytes());
 }
 
 /// `count` inputs of random bytes, up to `len_max` long.

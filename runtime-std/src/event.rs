@@ -109,6 +109,13 @@ pub enum Event<'a> {
         /// Why.
         reason: RelayRefusedReason,
     },
+    /// A newer list of relays that the operator has signed came from a relay and is in force:
+    /// [`signed_directory`](crate::NetworkManager::signed_directory) gives it, to be kept for the
+    /// next start.
+    DirectoryUpdate {
+        /// Its sequence number.
+        sequence: u64,
+    },
     /// The directory file has changed and cannot be used: what was read before stays in force.
     DirectoryRefused {
         /// Why.
@@ -145,6 +152,7 @@ pub(crate) fn next<'a, C: Crypto, L: Lender>(
             Event::Message { peer: peer.get(), channel: channel.0, data }
         }
         Core::RouteUpdate { route } => Event::RouteUpdate { route: Route::of(&route) },
+        Core::DirectoryUpdate { sequence } => Event::DirectoryUpdate { sequence },
         Core::PeerConnected { peer } => Event::PeerConnected { peer: peer.get() },
         Core::PeerDisconnected { peer, reason } => {
             Event::PeerDisconnected { peer: peer.get(), reason }

@@ -59,6 +59,8 @@ pub struct NetworkManager {
     /// The relays that are in the directory because of the file.
     from_file: Vec<RelayId>,
     invite_secret: Option<InviteSecret>,
+    /// The signed list for whose relays sockets are open.
+    listed: Option<u64>,
 }
 
 impl NetworkManager {
@@ -90,6 +92,7 @@ impl NetworkManager {
             directory_file: None,
             from_file: Vec::new(),
             invite_secret: None,
+            listed: None,
         };
         let mut directory = config.directory;
         let mut signed = None;
@@ -467,6 +470,11 @@ impl NetworkManager {
 
     /// Opens the sockets that the relays of the signed list are reached from.
     pub(crate) fn open_listed(&mut self) -> Result<(), SocketError> {
+        let sequence = self.endpoint.directory_sequence();
+        if sequence == self.listed {
+            return Ok(());
+        }
+        self.listed = sequence;
         let entries: Vec<RelayEntry> =
             self.signed_directory().into_iter().flat_map(|list| list.entries()).collect();
         self.open_sockets(&entries)

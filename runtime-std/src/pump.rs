@@ -116,6 +116,8 @@ impl NetworkManager {
                 link.recycle(datagram);
             }
         }
+        // A list of relays may have come; those without a socket are silent, which an event tells.
+        self.open_listed().unwrap_or(());
         more
     }
 

@@ -104,6 +104,8 @@ pub enum Heard {
     RelayRefused(RelayId, RelayRefusedReason),
     /// [`Event::RelayDraining`]
     RelayDraining(RelayId, u16),
+    /// [`Event::DirectoryUpdate`]
+    DirectoryUpdate(u64),
     /// An event this version of the simulation does not know.
     Other(String),
 }
@@ -137,6 +139,7 @@ impl From<Event<'_>> for Heard {
             Event::RelayLost { relay, reason } => Self::RelayLost(relay, reason),
             Event::RelayRefused { relay, reason } => Self::RelayRefused(relay, reason),
             Event::RelayDraining { relay, left } => Self::RelayDraining(relay, left),
+            Event::DirectoryUpdate { sequence } => Self::DirectoryUpdate(sequence),
             other @ (Event::ConnectionQuality { .. } | _) => Self::Other(format!("{other:?}")),
         }
     }

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use waylane_core::crypto::Crypto as _;
 use waylane_core::crypto::Secret;
 use waylane_core::directory::RelayEntry;
+use waylane_core::fleet::SignedDirectory;
 use waylane_core::id::{PublicKey, RelayId};
 use waylane_core::relay::{
     Control, ControlCounters, Counters, HotEntry, IndexBucket, Pending, REPLY_MAX, RelayConfig,
@@ -25,6 +26,8 @@ pub struct Relay {
     config: RelayConfig,
     /// `None` while the relay's program does not run.
     control: Option<Control<SeededCrypto, Memory>>,
+    /// The signed list that clients are given.
+    list: Vec<u8>,
     forwarded: Counters,
     plan: u64,
     planned_at: Instant,
@@ -60,6 +63,7 @@ impl Relay {
             random,
             config,
             control: None,
+            list: Vec::new(),
             forwarded: Counters::default(),
             plan: 0,
             planned_at: Instant::FAR,
@@ -125,7 +129,16 @@ impl Relay {
         let control =
             Control::new(now, &config, self.secret.clone(), crypto, memory(config.limits));
         self.control = Some(control.expect("a good configuration"));
+        self.serve_directory(self.list.clone());
         self.forwarded = Counters::default();
+    }
+
+    /// Gives clients this signed list from now on, whoever signed it.
+    pub(crate) fn serve_directory(&mut self, list: Vec<u8>) {
+        self.list = list;
+        if let Some(control) = &mut self.control {
+            control.set_directory(SignedDirectory::parse(&self.list).ok().as_ref());
+        }
     }
 
     pub(crate) fn stop(&mut self) {

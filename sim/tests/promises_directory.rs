@@ -7,16 +7,23 @@ mod common;
 #[path = "common/pair_game.rs"]
 mod pair_game;
 
+use core::cell::RefCell;
+use core::net::{Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+
 use common::{ms, secs};
 use pair_game::Game;
 use waylane_core::crypto::Secret;
 use waylane_core::directory::RelayEntry;
-use waylane_core::endpoint::{RelayState, SetDirectoryError};
+use waylane_core::endpoint::{Refusal, RelayState, SetDirectoryError};
 use waylane_core::fleet::{SignedDirectory, SignedDirectoryError};
 use waylane_core::id::RelayId;
 use waylane_core::invite::{Invite, InviteSecret};
+use waylane_core::wire::hop::DirectoryPage;
 use waylane_crypto::FleetSigner;
-use waylane_sim::{A, B, Endpoint, Family, Link, PlayerNo, PlayerSetup, RelayNo, Way, World};
+use waylane_sim::{
+    A, B, Endpoint, Family, Heard, Link, PlayerNo, PlayerSetup, RelayNo, Way, World,
+};
 
 const ME: PlayerNo = PlayerNo(0);
 
@@ -71,7 +78,7 @@ fn take(world: &mut World, player: PlayerNo, list: &[u8]) -> Result<bool, SetDir
 }
 
 fn number(world: &World, relay: RelayId) -> usize {
-    (0..8).find(|n| world.relay(RelayNo(*n)).id() == relay).unwrap()
+    (0..12).find(|n| world.relay(RelayNo(*n)).id() == relay).unwrap()
 }
 
 /// Numbers of the relays in the directory.
@@ -252,4 +259,168 @@ fn a_list_that_names_a_relay_elsewhere_moves_it() {
     world.run_for(secs(60));
     assert_eq!(named(&world, ME), [0]);
     assert_eq!(world.endpoint(ME).directory().next().unwrap().addresses().len(), 2);
+}
+
+/// The questions for its list that a relay has answered.
+fn asked(world: &World, relay: usize) -> u64 {
+    world.relay_counters(RelayNo(relay)).control.directory_asks
+}
+
+fn refused(world: &World) -> u64 {
+    world.endpoint(ME).counters().refused(Refusal::Directory)
+}
+
+/// A list of these relays in which each takes as many bytes as it can.
+fn long_list(world: &World, signer: &FleetSigner, sequence: u64, relays: usize) -> Vec<u8> {
+    let entries: Vec<_> = (0..relays)
+        .map(|n| {
+            let entry = world.relay(RelayNo(n)).entry_with_both(Family::V4);
+            let mut addresses = entry.addresses().to_vec();
+            addresses.extend([1, 2].map(|port| {
+                SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9), port))
+            }));
+            RelayEntry::new(*entry.public_key(), &addresses, &"r".repeat(32)).unwrap()
+        })
+        .collect();
+    signed_by(signer, sequence, &entries)
+}
+
+#[test]
+fn a_client_takes_the_newest_list_that_its_home_has() {
+    let mut world = world_of(8, 1, 3);
+    let first = list(&world, 5, &[1, 2]);
+    world.serve_directory(RelayNo(0), &first);
+    let next = list(&world, 7, &[0, 2]);
+    let older = list(&world, 6, &[1]);
+    world.run_for(secs(60));
+    assert_eq!(directory(&world), [1, 2]);
+    assert_eq!(named(&world, ME), [1, 2]);
+    let told = |heard: &Heard| matches!(heard, Heard::DirectoryUpdate(5));
+    assert!(world.take_heard(ME).iter().any(told));
+    assert_eq!(world.endpoint(ME).signed_directory().unwrap().as_bytes(), first);
+    // Which there is, and one page.
+    assert_eq!((asked(&world, 0), refused(&world)), (2, 0));
+
+    // The same list again, and an older one, are not fetched; a newer one is, from any relay.
+    for relay in [1, 2] {
+        world.serve_directory(RelayNo(relay), if relay == 1 { &first } else { &older });
+    }
+    world.run_for(secs(1300));
+    let home = number(&world, world.endpoint(ME).home().unwrap());
+    world.serve_directory(RelayNo(home), &next);
+    let before = [0, 1, 2].map(|relay| asked(&world, relay)).iter().sum::<u64>();
+    assert!(before <= 2 + 4, "every ten minutes, and a new home at once: {before}");
+    assert!(
+        world.run_until(secs(660), |world| directory(world) == [0, 2]),
+        "{:?}",
+        directory(&world)
+    );
+    assert_eq!(world.endpoint(ME).directory_sequence(), Some(7));
+    assert_eq!(refused(&world), 0);
+}
+
+#[test]
+fn who_knows_no_fleet_asks_for_nothing() {
+    let mut world = world_with(9, 1, 2, |setup| setup.config.fleet_key = None);
+    let list = list(&world, 5, &[1]);
+    world.serve_directory(RelayNo(0), &list);
+    world.run_for(secs(1500));
+    assert_eq!((asked(&world, 0), directory(&world)), (0, vec![0]));
+}
+
+#[test]
+fn a_list_of_many_pages_comes_through_a_link_that_loses_much() {
+    for seed in 0..10 {
+        let mut world = world_of(seed, 1, 12);
+        let list = long_list(&world, &signer(), 3, 12);
+        assert!(list.len() > DirectoryPage::BYTES_MAX);
+        world.serve_directory(RelayNo(0), &list);
+        world.set_leg(ME, RelayNo(0), Link::rough(ms(20), 0.3, 0.1));
+        let longest: Rc<RefCell<usize>> = Rc::default();
+        let sink = Rc::clone(&longest);
+        world.set_tap(Box::new(move |sight| {
+            let mut longest = sink.borrow_mut();
+            *longest = sight.bytes.len().max(*longest);
+        }));
+        let taken =
+            world.run_until(secs(2000), |world| world.endpoint(ME).directory_sequence() == Some(3));
+        assert!(
+            taken,
+            "seed {seed}: {} asked, {:?}",
+            asked(&world, 0),
+            world.endpoint(ME).counters()
+        );
+        assert_eq!(world.endpoint(ME).signed_directory().unwrap().as_bytes(), list);
+        assert_eq!((*longest.borrow(), refused(&world)), (1200, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_a_relay_should_not_have_served_is_counted_and_not_asked_for_again_soon() {
+    let foreign = FleetSigner::from_secret(&Secret([8; 32]));
+    for (relays, signer) in [(12, &foreign), (12, &signer())] {
+        // Forged; and more relays than there is room for.
+        let mut world = world_with(10, 1, 12, |setup| {
+            setup.config.limits.relays = if signer.public() == foreign.public() { 16 } else { 11 };
+        });
+        let list = long_list(&world, signer, 3, relays);
+        world.serve_directory(RelayNo(0), &list);
+        world.run_for(secs(500));
+        assert_eq!(refused(&world), 1);
+        assert_eq!(directory(&world), [0]);
+        assert!(asked(&world, 0) <= 3, "{}", asked(&world, 0));
+        world.run_for(secs(550));
+        assert_eq!(refused(&world), 2, "asked again, as it may be another one by then");
+    }
+    // A relay that has another list each time keeps nobody busy.
+    let mut world = world_of(11, 1, 2);
+    let entries = [world.relay(RelayNo(1)).entry(Family::V4)];
+    for n in 0..4000 {
+        world.serve_directory(RelayNo(0), &signed_by(&foreign, 1 + n, &entries));
+        world.run_for(ms(15));
+    }
+    assert!((10..=32).contains(&asked(&world, 0)), "{}", asked(&world, 0));
+    assert_eq!(directory(&world), [0]);
+}
+
+#[test]
+fn asking_costs_next_to_nothing() {
+    const SPAN: u64 = 3600;
+    for relays in [1, 2, 12] {
+        let mut world = world_of(12, relays, relays);
+        let list = long_list(&world, &signer(), 3, relays);
+        for relay in 0..relays {
+            world.serve_directory(RelayNo(relay), &list);
+        }
+        world.run_for(secs(60));
+        assert_eq!(world.endpoint(ME).directory_sequence(), Some(3));
+        let bytes: Rc<RefCell<u64>> = Rc::default();
+        let sink = Rc::clone(&bytes);
+        world.set_tap(Box::new(move |sight| *sink.borrow_mut() += sight.bytes.len() as u64));
+        world.run_for(secs(SPAN));
+        let rate = *bytes.borrow() as f64 / SPAN as f64;
+        println!("{relays} relays: {rate:.1} B/s");
+        assert!(rate <= 60.0, "{relays} relays: {rate} B/s");
+        let asked: u64 = (0..relays).map(|relay| asked(&world, relay)).sum();
+        assert!((5..=12).contains(&asked), "about every ten minutes: {asked}");
+    }
+}
+
+#[test]
+fn those_who_come_at_once_do_not_ask_at_once() {
+    const PLAYERS: usize = 30;
+    let mut world = World::new(13);
+    let relay = world.add_relay();
+    for n in 0..PLAYERS {
+        world.set_leg(PlayerNo(n), relay, Link::delayed(ms(20)));
+        world.add_player(setup(1, &[relay]));
+    }
+    let (mut before, mut most) = (0, 0);
+    for _ in 0..120 {
+        world.run_for(ms(100));
+        most = most.max(asked(&world, 0) - before);
+        before = asked(&world, 0);
+    }
+    assert_eq!(before, PLAYERS as u64);
+    assert!(most <= 5, "{most} in a tenth of a second");
 }

@@ -40,11 +40,13 @@ pub enum Refusal {
     RequestsFull,
     /// A reliable frame had to wait for memory: the packet will come again.
     NoMemory,
+    /// A relay's signed list that is forged, damaged, or longer than there is room for.
+    Directory,
 }
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::UnknownSource,
         Self::Malformed,
         Self::NotBound,
@@ -62,6 +64,7 @@ impl Refusal {
         Self::StaleRoute,
         Self::RequestsFull,
         Self::NoMemory,
+        Self::Directory,
     ];
 
     /// A short name for metrics.
@@ -85,6 +88,7 @@ impl Refusal {
             Self::StaleRoute => "stale_route",
             Self::RequestsFull => "requests_full",
             Self::NoMemory => "no_memory",
+            Self::Directory => "directory",
         }
     }
 }

@@ -39,6 +39,13 @@ pub enum Event<'a> {
         /// Why.
         reason: DisconnectReason,
     },
+    /// A signed list of relays that the home had is in force now:
+    /// [`signed_directory`](super::Endpoint::signed_directory) gives it, to be kept for the next
+    /// start.
+    DirectoryUpdate {
+        /// Its sequence number.
+        sequence: u64,
+    },
     /// A stranger who knows the invite's secret wants to connect; accept with
     /// `connect_peer(peer, &route)`, or ignore it.
     PeerRequest {

@@ -149,6 +149,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         }
         self.note_choice();
         self.renew_route();
+        self.follow_home();
     }
 
     fn choose_home(&mut self) {

@@ -152,11 +152,13 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             crypto: context.crypto,
             identity: context.identity,
             token: token.as_ref(),
+            page: None,
         };
         let slot = &mut context.relays[place];
         let before = (slot.session(), slot.proven_session());
         let drained = slot.is_draining();
-        let handled = slot.handle(context.now, from, kind, &mut hop, bytes);
+        let mut handled = slot.handle(context.now, from, kind, &mut hop, bytes);
+        let page = hop.page;
         let after = (slot.session(), slot.proven_session());
         let drains = slot.is_draining() && !drained;
         if before.0 != after.0 && after.0.is_some() {
@@ -169,6 +171,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         }
         if drains {
             self.with_peers(relay, Peer::on_relay_leaving);
+        }
+        if let Some(page) = page.and_then(|range| bytes.get(range)) {
+            handled = self.handle_directory_page(relay, page);
         }
         if kind == Kind::ProbeReply && handled.is_ok() {
             self.on_measured(relay);

@@ -32,7 +32,8 @@ pub struct Transmit {
 pub enum TimerReason {
     /// The hop to a relay.
     Relay,
-    /// Another relay is tried as home, or one that nobody needs is left.
+    /// Another relay is tried as home, one that nobody needs is left, or home is asked for its
+    /// signed list.
     Home,
     /// One of a connection's timers.
     Connection(Timer),
@@ -185,6 +186,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// Whether there may be events of the endpoint itself.
     fn has_own_news(&self) -> bool {
         self.state.route_news
+            || self.state.fleet.has_news()
             || self.state.request_news
             || self.memory.relays().iter().any(RelaySlot::has_notice)
     }
@@ -199,6 +201,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             && let Some(route) = &self.state.route
         {
             return Some(Event::RouteUpdate { route: route.clone() });
+        }
+        if let Some(sequence) = self.state.fleet.take_news() {
+            return Some(Event::DirectoryUpdate { sequence });
         }
         if self.state.request_news { self.poll_request_event() } else { None }
     }
@@ -252,7 +257,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     fn transmit_hop(&mut self, out: &mut [u8]) -> Option<Transmit> {
         let now = self.state.now;
-        if !self.memory.relays().iter().any(|slot| slot.wants_transmit(now)) {
+        let asks = self.state.fleet.wants_transmit(now);
+        if !asks && !self.memory.relays().iter().any(|slot| slot.wants_transmit(now)) {
             return None;
         }
         self.transmit_to_relays(out)
@@ -269,6 +275,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             crypto: context.crypto,
             identity: context.identity,
             token: token.as_ref(),
+            page: None,
         };
         let transmit = context.relays.iter_mut().find_map(|slot| {
             let (to, len) = slot.poll_transmit(context.now, &mut hop, out)?;
@@ -277,7 +284,8 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         if transmit.is_some() {
             return transmit;
         }
-        let (relay, len) = self.transmit_probe(out)?;
+        let asked = self.transmit_directory_ask(out);
+        let (relay, len) = asked.or_else(|| self.transmit_probe(out))?;
         let to = self.memory.relays().get(usize::from(relay.0))?.address()?;
         Some(Transmit { to, len, segment_size: None })
     }

@@ -18,12 +18,14 @@ use super::registry::{Claim, Lists, Proven, Registry};
 use super::secrets::Secrets;
 use super::sessions::{Over, Slots, State};
 use crate::crypto::{Crypto, Secret, TAG_LEN};
+use crate::fleet::SignedDirectory;
 use crate::id::{PublicKey, SessionId};
 use crate::noise::KeyPair;
 use crate::time::{Instant, micros};
 use crate::wire::Kind;
 use crate::wire::hop::{
-    self, ControlMessage, CookieReply, Hello, NotBound, Probe, Refused, RefusedReason,
+    self, ControlMessage, CookieReply, DirectoryPage, Hello, NotBound, Probe, Refused,
+    RefusedReason,
 };
 
 /// The one owner of a relay's sessions: control datagrams in, replies out, no socket and no clock.
@@ -42,7 +44,15 @@ pub struct Control<C: Crypto, M> {
     pub(super) draining: Option<Draining>,
     pub(super) index_key: HashKey,
     lists: Lists,
+    directory: DirectoryList,
     memory: M,
+}
+
+/// The signed list of relays that clients are given: its sequence number, and its bytes.
+#[derive(Default)]
+struct DirectoryList {
+    sequence: u64,
+    bytes: heapless::Vec<u8, { SignedDirectory::LEN_MAX }>,
 }
 
 /// A datagram in the caller's buffer, to be sent.
@@ -55,7 +65,8 @@ pub struct Reply {
 }
 
 /// Nothing a relay sends of itself is longer.
-pub const REPLY_MAX: usize = ANSWER_MAX;
+pub const REPLY_MAX: usize = hop::Control::LEN_MAX;
+const _: () = assert!(ANSWER_MAX <= REPLY_MAX);
 
 impl<C: Crypto, M: Memory> Control<C, M> {
     /// A relay without sessions, whose static key is `secret`. What `memory` held is forgotten.
@@ -99,6 +110,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
             draining: None,
             index_key,
             lists,
+            directory: DirectoryList::default(),
             memory,
             crypto,
         })
@@ -108,6 +120,16 @@ impl<C: Crypto, M: Memory> Control<C, M> {
     #[must_use]
     pub const fn public_key(&self) -> &PublicKey {
         self.key_pair.public()
+    }
+
+    /// The signed list of relays that clients are given who ask for it; `None`: there is none.
+    pub fn set_directory(&mut self, list: Option<&SignedDirectory<'_>>) {
+        self.directory = DirectoryList::default();
+        if let Some(list) = list
+            && self.directory.bytes.extend_from_slice(list.as_bytes()).is_ok()
+        {
+            self.directory.sequence = list.sequence();
+        }
     }
 
     /// A forwarder over the sessions.
@@ -386,6 +408,20 @@ impl<C: Crypto, M: Memory> Control<C, M> {
                 self.counters.keep_alives += 1;
                 Ok(sealed)
             }
+            ControlMessage::DirectoryAsk { sequence, offset, room } => {
+                if !self.answers.allow(now, from) {
+                    return Err(Dropped::RateLimited.into());
+                }
+                self.counters.directory_asks += 1;
+                let page = self.directory.page(sequence, offset, room);
+                let plain = out.get_mut(hop::Control::PAYLOAD_OFFSET..).unwrap_or_default();
+                let len = page.emit(plain).map_err(|_| Dropped::Malformed)?;
+                let (mut registry, ..) = self.registry();
+                Ok(registry.session(slot).and_then(|session| {
+                    let counter = session.next_counter()?;
+                    seal_written::<C>(&session.keys(), header.session, counter, len, out)
+                }))
+            }
             ControlMessage::Unbind => {
                 registry.end(now, slot, SessionChange::Left);
                 self.counters.unbinds += 1;
@@ -617,6 +653,21 @@ impl Draining {
     }
 }
 
+impl DirectoryList {
+    /// So much of the list from `offset` on, if it is the one that is meant.
+    fn page(&self, sequence: u64, offset: u16, room: u16) -> DirectoryPage<'_> {
+        let meant = if sequence == self.sequence { self.bytes.as_slice() } else { &[] };
+        let rest = meant.get(offset.into()..).unwrap_or_default();
+        let bytes = rest.get(..room.into()).unwrap_or(rest);
+        DirectoryPage {
+            sequence: self.sequence,
+            list_len: self.bytes.len() as u16,
+            offset: if bytes.is_empty() { 0 } else { offset },
+            bytes,
+        }
+    }
+}
+
 /// Writes a sealed control datagram and returns its length.
 fn seal_control<C: Crypto>(
     keys: &HopKeys,
@@ -625,12 +676,23 @@ fn seal_control<C: Crypto>(
     message: ControlMessage,
     out: &mut [u8],
 ) -> Option<usize> {
+    let len = message.emit(out.get_mut(hop::Control::PAYLOAD_OFFSET..)?).ok()?;
+    seal_written::<C>(keys, session, counter, len, out)
+}
+
+/// Makes a sealed control datagram of a message of `len` bytes that stands in its place already.
+fn seal_written<C: Crypto>(
+    keys: &HopKeys,
+    session: SessionId,
+    counter: u32,
+    len: usize,
+    out: &mut [u8],
+) -> Option<usize> {
     let offset = hop::Control { session, counter }.emit(out).ok()?;
-    let (header, rest) = out.split_at_mut_checked(offset)?;
-    let len = message.emit(rest).ok()? + TAG_LEN;
-    let key = keys.seal_key::<C>();
-    C::seal(&key, u64::from(counter), header, rest.get_mut(..len)?);
-    Some(offset + len)
+    let end = offset + len + TAG_LEN;
+    let (header, sealed) = out.get_mut(..end)?.split_at_mut_checked(offset)?;
+    C::seal(&keys.seal_key::<C>(), u64::from(counter), header, sealed);
+    Some(end)
 }
 
 /// The message in a control datagram, if it opens under these keys.

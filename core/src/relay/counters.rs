@@ -20,6 +20,8 @@ pub struct ControlCounters {
     pub refusals: Refusals,
     /// Keep-alives answered.
     pub keep_alives: u64,
+    /// Questions about the signed list of relays that were answered.
+    pub directory_asks: u64,
     /// Peers that left.
     pub unbinds: u64,
     /// Probes answered.
@@ -109,6 +111,7 @@ impl ControlCounters {
             + self.repeated
             + self.refused
             + self.keep_alives
+            + self.directory_asks
             + self.unbinds
             + self.probes
     }

@@ -20,8 +20,8 @@ use super::handshake::{
     Response, ResponsePayload, Stamp,
 };
 use super::hop::{
-    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, Hello, NotBound,
-    Probe, Refused, Resume, Resumed, TICKET_LEN, echo_of,
+    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, DirectoryPage,
+    Hello, NotBound, Probe, Refused, Resume, Resumed, TICKET_LEN, echo_of,
 };
 use super::number::Truncated;
 use super::{DATAGRAM_LEN_MAX, Kind, Reader, Writer};
@@ -243,7 +243,11 @@ proptest! {
             prop_assert_eq!(payload.emit(&mut out), Ok(bytes.len()));
             prop_assert_eq!(&out[..bytes.len()], &bytes);
         }
-        bytes.truncate(5);
+        if let Ok(page) = DirectoryPage::parse(&bytes) {
+            prop_assert_eq!(page.emit(&mut out), Ok(bytes.len()));
+            prop_assert_eq!(&out[..bytes.len()], &bytes);
+        }
+        bytes.truncate(20);
         if let Ok(message) = ControlMessage::parse(&bytes) {
             prop_assert_eq!(message.emit(&mut out), Ok(bytes.len()));
             prop_assert_eq!(&out[..bytes.len()], &bytes);

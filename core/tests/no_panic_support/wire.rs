@@ -61,6 +61,7 @@ fn datagrams(dice: &Dice, read: &mut Read, bytes: &[u8]) {
 
 fn plaintexts(dice: &Dice, read: &mut Read, bytes: &[u8]) {
     each(dice, read, hop::ControlMessage::parse(bytes), hop::ControlMessage::emit);
+    each(dice, read, hop::DirectoryPage::parse(bytes), hop::DirectoryPage::emit);
     each(dice, read, InitiationPayload::parse(bytes).map(Shown), |payload, out| {
         payload.0.emit(out)
     });

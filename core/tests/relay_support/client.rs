@@ -215,12 +215,17 @@ impl Client {
     }
 
     pub(crate) fn open_with(&self, keys: &Keys, datagram: &[u8]) -> Option<ControlMessage> {
+        ControlMessage::parse(&self.plain(keys, datagram)?).ok()
+    }
+
+    /// What is sealed in a control datagram.
+    pub(crate) fn plain(&self, keys: &Keys, datagram: &[u8]) -> Option<Vec<u8>> {
         let header = wire::Control::parse(datagram).ok()?;
         let mut datagram = datagram.to_vec();
         let (front, sealed) = datagram.split_at_mut(wire::Control::PAYLOAD_OFFSET);
         let key = Provider::open_key(self.suite, &keys.open);
         Provider::open(&key, u64::from(header.counter), front, sealed).ok()?;
-        ControlMessage::parse(&sealed[..sealed.len() - TAG_LEN]).ok()
+        Some(sealed[..sealed.len() - TAG_LEN].to_vec())
     }
 
     /// What a client does when data gets no further: data, hint, resume, proof. Returns the round

@@ -143,6 +143,7 @@ fn owned(event: Event<'_>) -> Result<Event<'static>, (u64, u8, Vec<u8>)> {
         Event::RelayDraining { relay, left } => Event::RelayDraining { relay, left },
         Event::TokenExpiring { relay, left } => Event::TokenExpiring { relay, left },
         Event::DirectoryRefused { error } => Event::DirectoryRefused { error },
+        Event::DirectoryUpdate { sequence } => Event::DirectoryUpdate { sequence },
         unknown => panic!("an event the tests do not know: {unknown:?}"),
     })
 }

@@ -88,6 +88,12 @@ impl World {
         self.plan_relay(relay);
     }
 
+    /// Lets a relay give its clients this signed list of relays, in binary form, whoever signed it;
+    /// none if it is none.
+    pub fn serve_directory(&mut self, relay: RelayNo, list: &[u8]) {
+        self.relays[relay.0].serve_directory(list.to_vec());
+    }
+
     /// Stops a relay now and starts it again after `outage`.
     pub fn restart_relay(&mut self, relay: RelayNo, outage: Duration) {
         self.stop_relay(relay);

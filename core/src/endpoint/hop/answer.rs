@@ -14,8 +14,8 @@ use crate::noise::{RESUMED_NONCE, resume_keys, resumption_secret};
 use crate::protection::ControlWindow;
 use crate::time::Instant;
 use crate::wire::hop::{
-    Bound as BoundHeader, BoundPayload, Control, ControlMessage, CookieReply, NotBound, Refused,
-    RefusedReason, Resumed,
+    Bound as BoundHeader, BoundPayload, Control, ControlMessage, CookieReply, DirectoryPage,
+    NotBound, Refused, RefusedReason, Resumed,
 };
 use crate::wire::{Kind, ParseError};
 
@@ -231,6 +231,10 @@ impl<C: Crypto> RelaySlot<C> {
         C::open(&bound.open, counter, ad, sealed).map_err(|_| Refusal::Forged)?;
         bound.window.mark(counter);
         let message = sealed.get(..sealed.len() - TAG_LEN).ok_or(Refusal::Malformed)?;
+        if DirectoryPage::is(message) {
+            context.page = Some(Control::PAYLOAD_OFFSET..Control::PAYLOAD_OFFSET + message.len());
+            return Ok(());
+        }
         match ControlMessage::parse(message).map_err(malformed)? {
             ControlMessage::KeepAliveAck { time } => {
                 let elapsed = (now.as_micros() as u32).wrapping_sub(time);
@@ -261,7 +265,9 @@ impl<C: Crypto> RelaySlot<C> {
                     self.begin(now, context.crypto);
                 }
             }
-            ControlMessage::KeepAlive { .. } | ControlMessage::Unbind => {
+            ControlMessage::KeepAlive { .. }
+            | ControlMessage::Unbind
+            | ControlMessage::DirectoryAsk { .. } => {
                 return Err(Refusal::Unexpected);
             }
         }

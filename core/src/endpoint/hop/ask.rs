@@ -95,6 +95,18 @@ impl<C: Crypto> RelaySlot<C> {
         self.write_control(ControlMessage::KeepAlive { time: now.as_micros() as u32 }, out)
     }
 
+    /// Asks the relay for its signed list, if there is a session by which it can be.
+    pub(crate) fn poll_directory_ask(
+        &mut self,
+        ask: ControlMessage,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        self.bound.as_ref().filter(|bound| bound.proven && !bound.unbind)?;
+        let len = self.write_control(ask, out)?;
+        self.remember(out.get(..len)?);
+        Some(len)
+    }
+
     /// Whether the relay is to be told that the session is no longer wanted.
     pub(crate) fn wants_unbind(&self) -> bool {
         self.bound.as_ref().is_some_and(|bound| bound.unbind)

@@ -8,6 +8,7 @@ mod measure;
 mod recent;
 
 use core::net::SocketAddr;
+use core::ops::Range;
 use core::time::Duration;
 
 use super::choice::{ChosenAs, RelayPolicy};
@@ -119,6 +120,8 @@ pub(crate) struct HopContext<'a, C> {
     pub(crate) crypto: &'a mut C,
     pub(crate) identity: &'a KeyPair,
     pub(crate) token: Option<&'a Token>,
+    /// Where in the datagram the relay answers about its signed list, for who has room for that.
+    pub(crate) page: Option<Range<usize>>,
 }
 
 /// How far the way to a session is.

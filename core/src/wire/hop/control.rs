@@ -75,11 +75,21 @@ pub enum ControlMessage {
     SessionReplaced,
     /// The session ended: token or lifetime.
     Expired,
+    /// Which signed list of relays is there, and what does it say? Answered by a
+    /// [`DirectoryPage`], which is never longer.
+    DirectoryAsk {
+        /// The list that bytes are wanted of; 0: none are, as it is not known which there is.
+        sequence: u64,
+        /// From where on.
+        offset: u16,
+        /// How many at most: so many zeros stand behind the message.
+        room: u16,
+    },
 }
 
 impl ControlMessage {
-    /// The longest message.
-    pub const LEN_MAX: usize = 5;
+    /// The longest message: it makes a datagram of 1,200 bytes.
+    pub const LEN_MAX: usize = DATAGRAM_LEN - Control::PAYLOAD_OFFSET - TAG_LEN;
 
     /// The opened message.
     ///
@@ -94,6 +104,17 @@ impl ControlMessage {
             UNBIND => Self::Unbind,
             SESSION_REPLACED => Self::SessionReplaced,
             EXPIRED => Self::Expired,
+            DIRECTORY_ASK => {
+                let (sequence, offset) = (reader.u64()?, reader.u16()?);
+                if plaintext.len() > Self::LEN_MAX {
+                    return Err(ParseError::TooLong);
+                }
+                if reader.u16()? != 0 || reader.rest().iter().any(|byte| *byte != 0) {
+                    return Err(ParseError::BadValue);
+                }
+                let room = (plaintext.len() - DirectoryPage::BYTES_OFFSET) as u16;
+                return Ok(Self::DirectoryAsk { sequence, offset, room });
+            }
             _ => return Err(ParseError::UnknownType),
         };
         reader.finish()?;
@@ -122,6 +143,15 @@ impl ControlMessage {
             Self::Unbind => writer.u8(UNBIND)?,
             Self::SessionReplaced => writer.u8(SESSION_REPLACED)?,
             Self::Expired => writer.u8(EXPIRED)?,
+            Self::DirectoryAsk { sequence, offset, room } => {
+                writer.u8(DIRECTORY_ASK)?;
+                writer.u64(sequence)?;
+                writer.u16(offset)?;
+                writer.u16(0)?;
+                for _ in 0..room {
+                    writer.u8(0)?;
+                }
+            }
         }
         Ok(writer.position())
     }
@@ -136,7 +166,87 @@ impl fmt::Display for ControlMessage {
             Self::Unbind => f.write_str("unbind"),
             Self::SessionReplaced => f.write_str("session-replaced"),
             Self::Expired => f.write_str("expired"),
+            Self::DirectoryAsk { sequence, offset, room } => {
+                write!(f, "directory-ask {sequence} {offset}+{room}")
+            }
         }
+    }
+}
+
+/// Answers a [`ControlMessage::DirectoryAsk`]: which signed list there is, and a part of it if the
+/// question named it. Apart from the other messages, because it borrows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DirectoryPage<'a> {
+    /// The list's; 0: there is none.
+    pub sequence: u64,
+    /// The list's length.
+    pub list_len: u16,
+    /// Where in it `bytes` stand.
+    pub offset: u16,
+    /// A part of it, or nothing.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> DirectoryPage<'a> {
+    /// Where its part of the list begins; what a question takes without room for an answer.
+    pub const BYTES_OFFSET: usize = 13;
+    /// The longest part of a list.
+    pub const BYTES_MAX: usize = ControlMessage::LEN_MAX - Self::BYTES_OFFSET;
+
+    /// Whether an opened message is one.
+    #[must_use]
+    pub fn is(plaintext: &[u8]) -> bool {
+        plaintext.first() == Some(&DIRECTORY_PAGE)
+    }
+
+    /// The opened message.
+    ///
+    /// # Errors
+    /// [`ParseError`].
+    pub fn parse(plaintext: &'a [u8]) -> Result<Self, ParseError> {
+        let mut reader = Reader::new(plaintext);
+        if reader.u8()? != DIRECTORY_PAGE {
+            return Err(ParseError::UnknownType);
+        }
+        let page = Self {
+            sequence: reader.u64()?,
+            list_len: reader.u16()?,
+            offset: reader.u16()?,
+            bytes: reader.rest(),
+        };
+        let end = usize::from(page.offset) + page.bytes.len();
+        let is_empty = page.bytes.is_empty();
+        if page.bytes.len() > Self::BYTES_MAX {
+            Err(ParseError::TooLong)
+        } else if end > page.list_len.into()
+            || is_empty && page.offset != 0
+            || (page.sequence == 0) != (page.list_len == 0)
+        {
+            Err(ParseError::BadValue)
+        } else {
+            Ok(page)
+        }
+    }
+
+    /// Writes the message and returns its length.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn emit(&self, out: &mut [u8]) -> Result<usize, Full> {
+        let mut writer = Writer::new(out);
+        writer.u8(DIRECTORY_PAGE)?;
+        writer.u64(self.sequence)?;
+        writer.u16(self.list_len)?;
+        writer.u16(self.offset)?;
+        writer.bytes(self.bytes)?;
+        Ok(writer.position())
+    }
+}
+
+impl fmt::Display for DirectoryPage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sequence, list_len, offset, bytes } = self;
+        write!(f, "directory-page {sequence} {offset}+{} of {list_len}", bytes.len())
     }
 }
 
@@ -146,6 +256,10 @@ const DRAIN: u8 = 3;
 const UNBIND: u8 = 4;
 const SESSION_REPLACED: u8 = 5;
 const EXPIRED: u8 = 6;
+const DIRECTORY_ASK: u8 = 7;
+const DIRECTORY_PAGE: u8 = 8;
+/// Of the longest Control datagram: every path carries it.
+const DATAGRAM_LEN: usize = 1200;
 
 #[cfg(test)]
 mod tests {
@@ -183,6 +297,53 @@ mod tests {
             assert_eq!(ControlMessage::parse(short), Err(ParseError::Truncated));
         }
         assert_eq!(ControlMessage::parse(&[0]), Err(ParseError::UnknownType));
-        assert_eq!(ControlMessage::parse(&[7]), Err(ParseError::UnknownType));
+        assert_eq!(ControlMessage::parse(&[8]), Err(ParseError::UnknownType));
+    }
+
+    #[test]
+    fn directory_literal_bytes() {
+        let ask =
+            ControlMessage::DirectoryAsk { sequence: 0x0807_0605_0403_0201, offset: 9, room: 3 };
+        let bytes = [7, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0, 0, 0, 0];
+        let mut out = [0xff; ControlMessage::LEN_MAX];
+        assert_eq!(ask.emit(&mut out), Ok(bytes.len()));
+        assert_eq!(out[..bytes.len()], bytes);
+        assert_eq!(ControlMessage::parse(&bytes), Ok(ask));
+        for len in 1..13 {
+            assert_eq!(ControlMessage::parse(&bytes[..len]), Err(ParseError::Truncated));
+        }
+        for at in 11..bytes.len() {
+            let mut changed = bytes;
+            changed[at] = 1;
+            assert_eq!(ControlMessage::parse(&changed), Err(ParseError::BadValue));
+        }
+        let room = DirectoryPage::BYTES_MAX as u16;
+        let longest = ControlMessage::DirectoryAsk { sequence: 1, offset: 0, room };
+        assert_eq!(longest.emit(&mut out), Ok(ControlMessage::LEN_MAX));
+        assert_eq!(ControlMessage::parse(&out), Ok(longest));
+        let long = [&out[..], &[0]].concat();
+        assert_eq!(ControlMessage::parse(&long), Err(ParseError::TooLong));
+
+        let page = DirectoryPage { sequence: 1, list_len: 0x0201, offset: 5, bytes: &[8, 9] };
+        let bytes = [8, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 5, 0, 8, 9];
+        assert_eq!(page.emit(&mut out), Ok(bytes.len()));
+        assert_eq!(out[..bytes.len()], bytes);
+        assert!(DirectoryPage::is(&bytes));
+        assert_eq!(DirectoryPage::parse(&bytes), Ok(page));
+        for len in 1..13 {
+            assert_eq!(DirectoryPage::parse(&bytes[..len]), Err(ParseError::Truncated));
+        }
+        let bad = |list_len, offset, sequence| {
+            let mut out = [0; 20];
+            let len =
+                DirectoryPage { sequence, list_len, offset, bytes: &[] }.emit(&mut out).unwrap();
+            DirectoryPage::parse(&out[..len]).is_err()
+        };
+        assert!(bad(5, 1, 1), "an empty page has no place");
+        assert!(bad(5, 0, 0) && bad(0, 0, 1), "a list has a number and a length");
+        assert!(!bad(0, 0, 0) && !bad(5, 0, 1));
+        let beyond = DirectoryPage { list_len: 6, ..page };
+        let len = beyond.emit(&mut out).unwrap();
+        assert_eq!(DirectoryPage::parse(&out[..len]), Err(ParseError::BadValue));
     }
 }

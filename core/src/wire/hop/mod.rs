@@ -8,7 +8,7 @@ pub use bind::{
     BIND_DATAGRAM_LEN_MIN, Bind, BindPayload, Bound, BoundPayload, Resume, Resumed, TICKET_LEN,
     Ticket, echo_of, prologue,
 };
-pub use control::{Control, ControlMessage};
+pub use control::{Control, ControlMessage, DirectoryPage};
 pub use open::{CookieReply, Hello, NotBound, Probe, Refused, RefusedReason};
 
 /// 16 bytes that prove a source address to the relay that made them.
