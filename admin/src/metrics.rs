@@ -50,6 +50,7 @@ pub fn metrics(relay: &RelayHandle, uptime: Duration, format: Format) -> String 
             ("repeated", control.repeated),
             ("refused", control.refused),
             ("keep_alive", control.keep_alives),
+            ("directory", control.directory_asks),
             ("unbind", control.unbinds),
             ("probe", control.probes),
         ],

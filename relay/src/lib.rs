@@ -18,6 +18,7 @@
 
 mod config;
 mod counters;
+mod directory;
 mod fast_path;
 mod group;
 #[cfg_attr(not(unix), path = "no_handover.rs")]

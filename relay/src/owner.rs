@@ -13,6 +13,7 @@ use waylane_core::relay::{
 use waylane_core::time::Instant;
 
 use crate::counters::RelayCounters;
+use crate::directory;
 use crate::io::{Outlet, Waker};
 use crate::journal::Journal;
 use crate::queue::{FromWorkers, Sender, ToOwner, queue};
@@ -130,6 +131,12 @@ impl<C: Crypto> Owner<C> {
         self.control.reload(config)?;
         self.rules.change(self.control.forwarding());
         Ok(())
+    }
+
+    /// Gives clients this signed list of relays from now on.
+    pub(crate) fn set_directory(&mut self, file: Option<&directory::File>) {
+        let list = file.and_then(directory::File::list);
+        self.control.set_directory(list.as_ref());
     }
 
     pub(crate) const fn control(&self) -> &Control<C, OwnerMemory> {

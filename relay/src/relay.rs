@@ -14,12 +14,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use waylane_core::directory::{RelayEntry, RelayEntryError};
 use waylane_core::id::PublicKey;
 use waylane_core::noise::KeyPair;
-use waylane_core::relay::RelayConfig;
 use waylane_core::time::Instant;
 use waylane_crypto::ring::Ring;
 
 use crate::config::{Config, ConfigError, IoChoice, Mode};
 use crate::counters::{Published, RelayCounters};
+use crate::directory;
 use crate::fast_path::FastPath;
 use crate::handover::{self, Door, Predecessor, Successor};
 use crate::io::{BindError, Io, Sockets, Udp, Waker, open};
@@ -117,6 +117,8 @@ impl Relay {
         let mut owner = Owner::new(clock.now(), &core, secret, crypto, tables, outlet)
             .map_err(|error| StartError::Config(ConfigError::from(error)))?;
         owner.log_addresses(config.log_addresses);
+        let directory = config.directory().map_err(StartError::Config)?;
+        set_directory(&mut owner, directory.as_ref(), key.public());
         if let Some(predecessor) = &mut predecessor {
             let sessions = predecessor.take_sessions(clock.now(), &mut owner);
             say_taken(sessions.map_err(StartError::Handover)?);
@@ -444,6 +446,17 @@ impl<'r> Team<'r> {
         }
     }
 
+    /// Has the owner go by the latest settings; answers the list that clients are given.
+    fn follow_settings(
+        self,
+        owner: &mut Owner<Ring>,
+    ) -> Result<Option<directory::File>, ConfigError> {
+        let config = self.shared.config();
+        let (core, directory) = (config.core(self.clock.unix_seconds)?, config.directory()?);
+        owner.reload(&core).map_err(ConfigError::from)?;
+        Ok(directory)
+    }
+
     /// Returns who takes this relay's place, if anybody does.
     fn own(
         self,
@@ -476,11 +489,9 @@ impl<'r> Team<'r> {
                 }
             }
             if self.shared.changed.swap(false, Ordering::Acquire) {
-                let config = self.shared.core(self.clock.unix_seconds);
-                let taken =
-                    config.and_then(|config| owner.reload(&config).map_err(ConfigError::from));
-                match taken {
-                    Ok(()) => {
+                match self.follow_settings(owner) {
+                    Ok(directory) => {
+                        set_directory(owner, directory.as_ref(), key);
                         self.begin_fast_path(owner);
                         tracing::info!("the settings as read again are in force");
                     }
@@ -495,6 +506,13 @@ impl<'r> Team<'r> {
             self.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
         None
+    }
+}
+
+fn set_directory(owner: &mut Owner<Ring>, file: Option<&directory::File>, me: &PublicKey) {
+    owner.set_directory(file);
+    if let Some(file) = file {
+        file.tell(me);
     }
 }
 
@@ -538,9 +556,9 @@ impl Shared {
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
-    /// The owner's part of the latest settings.
-    fn core(&self, unix_seconds_at_start: u64) -> Result<RelayConfig, ConfigError> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).core(unix_seconds_at_start)
+    /// The latest settings.
+    fn config(&self) -> Config {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn take_drain(&self) -> Option<Duration> {

@@ -1,5 +1,15 @@
 //! The command that signs lists of relays.
 
+#[cfg(unix)]
+use core::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
+
+#[cfg(unix)]
+use waylane::{Config, Event, NetworkManager};
+
+#[cfg(unix)]
+use crate::running::Running;
 use crate::running::{complaint, run, scratch};
 
 const ENTRY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE@192.0.2.1:4433#eu";
@@ -71,4 +81,58 @@ fn what_cannot_be_signed_is_told_with_its_line() {
     assert_eq!(run(&["directory", "sign", &relays]).status.code(), Some(2));
     assert_eq!(run(&["directory", "keygen", "--out", &secret]).status.code(), Some(4));
     assert_eq!(run(&["directory", "inspect", &relays]).status.code(), Some(1));
+}
+
+/// A relay that gives out a list; what a reload makes of one that is wrong.
+#[cfg(unix)]
+#[test]
+fn a_relay_gives_players_the_list_in_its_file() {
+    let (secret, public) = key("served.key");
+    let (list, settings) = (scratch("served.list"), scratch("served.toml"));
+    let sign = |entry: &str, sequence: &str| {
+        let relays = file("served.relays", entry);
+        let signed = ["directory", "sign", &relays, "--key", &secret, "--sequence", sequence];
+        std::fs::write(&list, out(&run(&signed))).unwrap();
+    };
+    sign(ENTRY, "1");
+    let text = format!(
+        "mode = \"dev\"\nlisten = [\"127.0.0.1:0\"]\nadmin = \"off\"\ndirectory_file = {list:?}\n"
+    );
+    std::fs::write(&settings, text).unwrap();
+    let mut relay = Running::start(&["relay", "--config", settings.to_str().unwrap()]);
+    relay.err.with("does not name this relay");
+    let entry = relay.out.with("@127.0.0.1:").trim().to_owned();
+    sign(&entry, "2");
+    relay.signal("HUP");
+    relay.err.with("are in force");
+
+    let config = Config {
+        directory: vec![entry.parse().unwrap()],
+        fleet_key: Some(public.parse().unwrap()),
+        ..Config::default()
+    };
+    let mut net = NetworkManager::new(config).unwrap();
+    let (mut told, start) = (None, Instant::now());
+    while told.is_none() {
+        // Within 10 s by its own clock.
+        assert!(start.elapsed() < Duration::from_secs(120), "no list came");
+        net.wait(Duration::from_millis(100));
+        net.run_callbacks(|_, event| {
+            if let Event::DirectoryUpdate { sequence } = event {
+                told = Some(sequence);
+            }
+        });
+        net.flush();
+    }
+    assert_eq!(told, Some(2));
+    let named: Vec<_> = net.signed_directory().unwrap().entries().collect();
+    assert_eq!(named, [entry.parse().unwrap()]);
+    assert_eq!(net.relays().count(), 1);
+
+    std::fs::write(&list, "rubbish").unwrap();
+    relay.signal("HUP");
+    relay.err.with("directory_file");
+    let output = run(&["relay", "--config", settings.to_str().unwrap(), "--check-config"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(complaint(&output).contains("directory_file"), "{}", complaint(&output));
 }

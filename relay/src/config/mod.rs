@@ -15,7 +15,7 @@ use waylane_core::relay::{
     Budget, HandshakeRates, Rate, RelayConfig, RelayConfigError, RelayLimits, TokenRules,
 };
 
-use crate::token_keys;
+use crate::{directory, token_keys};
 use key::{Applies, Setting, choice, keys, quoted, read};
 
 pub use admin::AdminChoice;
@@ -41,6 +41,10 @@ keys! {
     /// With mode "token": a file with the public keys of those who sign tokens, one a line, at most
     /// 16; read again at a reload.
     token_keys: Option<PathBuf> = None, "", ANY, Reload, "\"/etc/waylane/token-keys\"";
+
+    /// A signed list of relays, as "waylane directory sign" writes it, for clients that ask for one;
+    /// read again at a reload.
+    directory_file: Option<PathBuf> = None, "", ANY, Reload, "\"/etc/waylane/directory\"";
 
     /// Whether tokens that name no player's key are good for whoever shows them.
     token_bearer: bool = false, "", ANY, Reload, "";
@@ -259,7 +263,16 @@ impl Config {
         if cfg!(not(unix)) && self.handover_socket.is_some() {
             return wrong("handover_socket", "this system has no way to hand sockets over");
         }
+        self.directory()?;
         self.core(0)?.check().map_err(ConfigError::from)
+    }
+
+    /// The signed list that clients are given, if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when its file does not serve.
+    pub(crate) fn directory(&self) -> Result<Option<directory::File>, ConfigError> {
+        self.directory_file.as_deref().map(directory::load).transpose()
     }
 
     /// How much the relay holds.
