@@ -6,7 +6,7 @@ mod relay_support;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use relay_support::{Outcome, Provider, World, small};
+use relay_support::{Client, Outcome, Provider, World, small};
 use waylane_core::channel::Scope;
 use waylane_core::crypto::Secret;
 use waylane_core::directory::RelayEntry;
@@ -59,6 +59,47 @@ fn a_player_without_a_token_is_told_that_one_is_wanted() {
     assert_eq!(table.refused, [RelayRefusedReason::Token]);
 }
 
+#[test]
+fn a_player_is_told_why_a_relay_takes_nobody() {
+    let cases: [Case; 3] = [
+        // For its first half minute a relay keeps all but an eighth for those it had before.
+        (
+            RelayRefusedReason::Full,
+            |config| config.limits.sessions = 8,
+            |world| {
+                Client::bound(1, world);
+            },
+        ),
+        (
+            RelayRefusedReason::SourceFull,
+            |config| config.sessions_per_source = 1,
+            |world| {
+                let mut neighbour = Client::at("192.0.2.9:10".parse().unwrap(), 1);
+                neighbour.bind(world, false);
+                neighbour.prove(world);
+            },
+        ),
+        (
+            RelayRefusedReason::Draining,
+            |_| (),
+            |world| {
+                world.control.drain(world.now, Duration::from_secs(60));
+            },
+        ),
+    ];
+    for (reason, change, before) in cases {
+        let mut config = small();
+        change(&mut config);
+        let mut table = Table::at(World::new(config), None);
+        before(&mut table.world);
+        table.pass(3);
+        assert_eq!(table.refused, [reason]);
+    }
+}
+
+/// Why a relay takes nobody, by which settings, and after what.
+type Case = (RelayRefusedReason, fn(&mut RelayConfig), fn(&mut World));
+
 /// A relay and one player.
 struct Table {
     world: World,
@@ -75,8 +116,12 @@ impl Table {
         let keys = TokenKeys::new(&[signer().public()]).unwrap();
         let tokens = TokenRules { keys, bearer: true, region: Region::NONE };
         let world = World::new(RelayConfig { tokens: Some(tokens), ..small() });
+        Self::at(world, seconds.map(token))
+    }
+
+    fn at(world: World, token: Option<Token>) -> Self {
         let mut config = Config::default();
-        config.token = seconds.map(token);
+        config.token = token;
         let crypto = Provider::with_random(Seeded::new(5));
         let mut player = Endpoint::new(Instant::ZERO, &config, crypto, &mut Heap).unwrap();
         let entry = RelayEntry::new(*world.control.public_key(), &[relay_address()], "").unwrap();
