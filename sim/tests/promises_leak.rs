@@ -9,7 +9,9 @@ use core::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use common::{contains, ms, secs};
-use waylane_sim::{A, B, Endpoint, Family, Link, PlayerNo, R, World, watch_opened};
+use waylane_core::id::Reliability;
+use waylane_core::route::Route;
+use waylane_sim::{A, B, Endpoint, Family, Link, PlayerNo, PlayerSetup, R, World, watch_opened};
 
 /// Every form in which an address might travel.
 fn forms(address: SocketAddr) -> Vec<Vec<u8>> {
@@ -102,8 +104,8 @@ fn a_whole_life(seed: u64, families: [Family; 2]) {
         assert!(world.bind(&[A, B]));
         world.introduce(A, B);
         for (player, other) in [(A, B), (B, A)] {
-            world.open(player, other, 0, waylane_core::id::Reliability::Unreliable);
-            world.open(player, other, 1, waylane_core::id::Reliability::Reliable);
+            world.open(player, other, 0, Reliability::Unreliable);
+            world.open(player, other, 1, Reliability::Reliable);
         }
         for round in 0..60 {
             for (from, to) in [(A, B), (B, A)] {
@@ -143,6 +145,57 @@ fn no_datagram_holds_the_other_players_address_or_a_message_in_clear() {
     a_whole_life(1, [Family::V4, Family::V6]);
     a_whole_life(2, [Family::V4, Family::V4]);
     a_whole_life(3, [Family::V6, Family::V6]);
+}
+
+/// Everything that an application can read of relays, paths and routes.
+fn readable(world: &World, me: PlayerNo, other: PlayerNo) -> Vec<u8> {
+    let endpoint = world.endpoint(me);
+    let route = endpoint.route().unwrap();
+    let mut bytes = [0; Route::LEN_MAX];
+    let len = route.encode(&mut bytes).unwrap();
+    let mut all = bytes[..len].to_vec();
+    all.extend(format!("{route} {route:?} {:?}", world.stats(me, other)).bytes());
+    all.extend(endpoint.relays().flat_map(|status| format!("{status:?}").into_bytes()));
+    all.extend(format!("{:?} {:?}", endpoint.counters(), world.heard(me)).bytes());
+    all
+}
+
+#[test]
+fn no_route_statistic_or_event_holds_a_players_address() {
+    for (seed, families) in [(4, [Family::V4; 2]), (5, [Family::V4, Family::V6])] {
+        let mut world = World::new(seed);
+        let relays = [world.add_relay(), world.add_relay()];
+        for family in families {
+            world.add_player(PlayerSetup { family, ..PlayerSetup::new(&relays) });
+        }
+        assert!(world.bind(&[A, B]));
+        world.introduce(A, B);
+        world.open(A, B, 1, Reliability::Reliable);
+        world.open(B, A, 1, Reliability::Reliable);
+        let mut addresses = Vec::new();
+        for round in 0..24 {
+            let relay = world.relay(relays[round / 4 % 2]).id();
+            match round % 6 {
+                1 => world.rebind(A),
+                3 => world.restart_relay(relays[0], ms(500)),
+                5 => world.with(B, Endpoint::network_changed),
+                _ => {
+                    let mover = if round % 4 == 0 { A } else { B };
+                    world.with(mover, |me| me.set_home(relay)).unwrap();
+                }
+            }
+            world.say(A, B, 1, b"hello");
+            addresses.extend([A, B].map(|player| world.address(player)));
+            world.run_for(secs(3));
+            for (me, other) in [(A, B), (B, A)] {
+                let readable = readable(&world, me, other);
+                for form in addresses.iter().flat_map(|address| forms(*address)) {
+                    assert!(!contains(&readable, &form), "{form:02x?} in {readable:?}");
+                }
+            }
+        }
+        assert!(world.stats(A, B).unwrap().path_switches > 2);
+    }
 }
 
 #[test]

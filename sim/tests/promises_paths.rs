@@ -11,7 +11,7 @@ use common::{ms, secs};
 use pair_game::{Game, HOPS, R1, R2, game_over, seeds};
 use waylane_core::endpoint::{Endpoint as CoreEndpoint, Refusal, RelayPolicy, RelayState};
 use waylane_core::limits::Limits;
-use waylane_sim::{A, B, Driving, FRAME, Link, PlayerSetup, RelayNo, Way, World};
+use waylane_sim::{A, B, Driving, FRAME, Family, Link, PlayerSetup, RelayNo, Way, World};
 
 /// From a relay's death until messages arrive again, in ms: of both players, sorted.
 fn gaps_after_death(driving: Driving) -> Vec<u64> {
@@ -137,7 +137,7 @@ fn a_better_relay_without_a_session_is_taken_within_a_minute() {
             })
             .expect("a route names two");
         for player in [A, B] {
-            game.world.set_leg(player, better, Link::delayed(HOPS * 7 / 10));
+            game.world.set_leg(player, better, Link::delayed(HOPS * 8 / 10));
         }
         let moved = game.run_until(secs(60), |game| {
             game.relay_in_use(A) == better && game.relay_in_use(B) == better
@@ -190,15 +190,25 @@ fn a_partition_heals_without_a_new_handshake() {
 }
 
 #[test]
-fn addresses_change_and_relays_flap() {
+fn addresses_change_and_relays_flap_and_drain() {
     for seed in seeds() {
         let mut game = game_over(seed, 2, Driving::Events);
+        for player in [A, B] {
+            for relay in [R1, R2] {
+                let entry = game.world.relay(relay).entry_with_both(Family::V4);
+                game.world.with(player, |me| me.add_relay(&entry)).unwrap();
+            }
+        }
         game.run(secs(4));
         let mut random = game.world.random().fork();
+        let mut drained = None;
         for _ in 0..12 {
             let player = if random.chance(0.5) { A } else { B };
             let relay = RelayNo(random.below(2) as usize);
-            match random.below(6) {
+            if let Some(relay) = drained.take() {
+                game.world.restart_relay(relay, ms(random.below(1000)));
+            }
+            match random.below(8) {
                 0 => game.world.rebind(player),
                 1 => {
                     game.world.rebind(player);
@@ -212,6 +222,16 @@ fn addresses_change_and_relays_flap() {
                 4 => {
                     let id = game.world.relay(relay).id();
                     game.world.with(player, |me| me.set_home(id)).unwrap();
+                }
+                5 => {
+                    game.world.drain_relay(relay, secs(3));
+                    drained = Some(relay);
+                }
+                6 => {
+                    game.world.change_family(player);
+                    if random.chance(0.5) {
+                        game.world.with(player, CoreEndpoint::network_changed);
+                    }
                 }
                 _ => {
                     let way = if random.chance(0.5) { Way::Up } else { Way::Down };
@@ -227,6 +247,9 @@ fn addresses_change_and_relays_flap() {
                 }
             }
             game.run(ms(random.below(6000)));
+        }
+        if let Some(relay) = drained {
+            game.world.restart_relay(relay, ms(500));
         }
         game.run(secs(20));
         let at = game.world.now();
@@ -348,4 +371,11 @@ fn two_hundred_players_of_a_dead_relay_are_back_within_two_seconds() {
     }
     assert!(last >= 150, "they do ask: {last}");
     assert!(most <= last / 4, "{most} of {last} in a tenth of a second");
+    for game in &games {
+        game.fall_silent();
+    }
+    world.run_for(secs(10));
+    for game in &games {
+        game.check_reliable();
+    }
 }

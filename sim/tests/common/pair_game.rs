@@ -99,8 +99,18 @@ impl Game {
 
     /// Lets both fall silent, and checks that nothing reliable is lost or out of order.
     pub fn finish(&self, world: &mut World) {
-        self.over.set(true);
+        self.fall_silent();
         world.run_for(Duration::from_secs(10));
+        self.check_reliable();
+    }
+
+    /// From now on nobody says anything.
+    pub fn fall_silent(&self) {
+        self.over.set(true);
+    }
+
+    /// Nothing reliable is lost or out of order, of what was said a while ago.
+    pub fn check_reliable(&self) {
         for n in 0..2 {
             let (own, other) = (self.ledgers[n].0.borrow(), self.ledgers[1 - n].0.borrow());
             assert_eq!(own.trouble, [""; 0]);
