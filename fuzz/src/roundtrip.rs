@@ -360,7 +360,7 @@ fn handshake_payloads(u: &mut Unstructured<'_>) -> Result<()> {
 }
 
 fn hop_payloads(u: &mut Unstructured<'_>) -> Result<()> {
-    let mut out = [0; 300];
+    let mut out = [0; ControlMessage::LEN_MAX];
     let (wanted, another_slot) = (session(u)?, u.arbitrary()?);
     let payload = BindPayload { wanted, another_slot, token: bytes(u, 0, 300)? };
     let mut padded = vec![0xff; payload.padded_len(Bind::PAYLOAD_OFFSET)];
