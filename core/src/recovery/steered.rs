@@ -29,7 +29,7 @@ pub struct Steered {
     round: Round,
     /// Rounds in a row in which the queue stayed, while cruising below the path's rate.
     crowded: u8,
-    /// Rounds of start-up without growth.
+    /// Rounds of start-up without growth, or in which much was lost.
     stagnant: u8,
     /// What start-up has reached so far.
     plateau: u32,
@@ -198,6 +198,14 @@ impl Steered {
             (u64::from(lost) * 1024).checked_div(u64::from(acked) + u64::from(lost)).unwrap_or(0);
         self.loss = (self.loss * 3 + share as u32) / 4;
         if !informed {
+            // Who is called too rarely never has enough to send: growth says nothing then, and a
+            // full queue may be somebody else's, but so much loss is not the link's alone.
+            if self.mode == Mode::StartUp
+                && share > START_UP_LOSS
+                && lost > INITIAL_WINDOW as u32 / 2
+            {
+                self.stagnate();
+            }
             return;
         }
         let queue_min = if queue_min == u32::MAX { 0 } else { queue_min };
@@ -208,10 +216,7 @@ impl Steered {
                     self.plateau = reached;
                     self.stagnant = 0;
                 } else {
-                    self.stagnant += 1;
-                }
-                if self.stagnant >= STAGNANT_ROUNDS {
-                    self.mode = Mode::Cruise;
+                    self.stagnate();
                 }
             }
             Mode::Cruise => {
@@ -234,6 +239,14 @@ impl Steered {
         }
         self.rates.rotate_right(1);
         self.rates[0] = 0;
+    }
+
+    /// A round of start-up led nowhere.
+    fn stagnate(&mut self) {
+        self.stagnant += 1;
+        if self.stagnant >= STAGNANT_ROUNDS {
+            self.mode = Mode::Cruise;
+        }
     }
 
     fn steer(&mut self, sample: &AckSample<'_>) {
@@ -418,6 +431,9 @@ const DRAIN_MIN: Duration = Duration::from_millis(10);
 /// After so many rounds without growth by a quarter, start-up is over.
 const STAGNANT_ROUNDS: u8 = 3;
 
+/// Of what was sent in such a round this was lost, in 1/1024, and half of a first window at least.
+const START_UP_LOSS: u64 = 410;
+
 /// The queue does not go away for so many rounds though we send less: somebody else fills it.
 const CROWDED_ROUNDS: u8 = 6;
 
@@ -507,6 +523,19 @@ mod tests {
         }
         assert_eq!(path.steered.mode, Mode::StartUp);
         path.deliver(40, 2_000_000, 20, false);
+        assert_eq!(path.steered.mode, Mode::Cruise);
+    }
+
+    #[test]
+    fn start_up_of_who_is_called_too_rarely_ends_by_heavy_loss() {
+        let mut path = Path::new();
+        for _ in 0..2 {
+            path.lose(20 * STEP, false);
+            path.deliver(44, 125_000, 0, true);
+        }
+        assert_eq!(path.steered.mode, Mode::StartUp);
+        path.lose(20 * STEP, false);
+        path.deliver(44, 125_000, 0, true);
         assert_eq!(path.steered.mode, Mode::Cruise);
     }
 
