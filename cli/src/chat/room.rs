@@ -37,8 +37,15 @@ pub(super) struct Room {
 impl Room {
     /// A room with nobody in it, left as soon as `is_interrupted`.
     pub(super) fn new(net: NetworkManager, role: Role, is_interrupted: Arc<AtomicBool>) -> Self {
-        let guests = Guests { role, peers: BTreeMap::new(), place: Vec::new(), is_over: false };
-        let next_beat = Instant::now();
+        let now = Instant::now();
+        let guests = Guests {
+            role,
+            peers: BTreeMap::new(),
+            place: Vec::new(),
+            whole_by: now + STANDBY_MAX,
+            is_over: false,
+        };
+        let next_beat = now;
         Self { net, guests, held: None, next_beat, leaving: None, is_interrupted }
     }
 
@@ -53,6 +60,7 @@ impl Room {
             let guests = &mut self.guests;
             self.net.run_callbacks(|net, event| guests.on(net, event));
             let now = Instant::now();
+            self.guests.invite(&mut self.net, now);
             self.read(&input, now);
             self.say_held();
             self.beat(now);
@@ -142,6 +150,8 @@ struct Guests {
     peers: BTreeMap<u64, Guest>,
     /// The sessions of the invite that was printed last.
     place: Vec<SessionId>,
+    /// Until then the first invite waits to name a standby, too.
+    whole_by: Instant,
     /// The host has left.
     is_over: bool,
 }
@@ -185,7 +195,6 @@ impl Guests {
                     guest.hear(peer, channel, data);
                 }
             }
-            Event::RouteUpdate { route } => self.on_route(net, &route),
             Event::PeerRequest { peer, route } => match net.connect_peer(peer, route) {
                 Ok(()) => self.welcome(net, peer),
                 Err(error) => notice(&format!("{} cannot join: {error}", name(peer))),
@@ -211,15 +220,19 @@ impl Guests {
             }
             // What waits for a channel or its room waits by itself.
             Event::ChannelOpened { .. } | Event::ChannelClosed { .. } => {}
+            // See `invite`.
+            Event::RouteUpdate { .. } => {}
             Event::Writable { .. } | Event::ConnectionQuality { .. } | _ => {}
         }
     }
 
     /// A host prints an invite as soon as there is one, and again when the old one leads nowhere.
-    fn on_route(&mut self, net: &mut NetworkManager, route: &Route) {
-        let Role::Host = self.role else { return };
-        let place = sessions(route);
-        if place == self.place {
+    /// Who joins knows no relays but the invite's, so the first waits a little for the standby.
+    fn invite(&mut self, net: &mut NetworkManager, now: Instant) {
+        let (Role::Host, Some(route)) = (&self.role, net.route()) else { return };
+        let place = sessions(&route);
+        let is_whole = place.len() >= net.relays().count().min(2);
+        if place == self.place || (self.place.is_empty() && !is_whole && now < self.whole_by) {
             return;
         }
         match net.invite() {
@@ -398,5 +411,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(10);
 const LOOK_AT_INPUT: Duration = Duration::from_millis(20);
+/// How long a second relay may take to be the standby; one that is away must not hold up the invite.
+const STANDBY_MAX: Duration = Duration::from_secs(8);
 /// How long what was said may take to arrive after standard input has closed.
 const GOODBYE: Duration = Duration::from_secs(30);

@@ -53,7 +53,9 @@ impl Options {
                 settings.suggest(name, value, DEV)?;
             }
             if !settings.has("key_file") {
-                let file = default_key_file().map_err(|fix| ConfigError::new("key_file", &fix))?;
+                let listen = self.flags.iter().find(|(key, _)| key.name() == "listen");
+                let file = dev_key_file(listen.map(|(_, listen)| listen.as_str()))
+                    .map_err(|fix| ConfigError::new("key_file", &fix))?;
                 settings.suggest("key_file", &file.to_string_lossy(), DEV)?;
             }
         }
@@ -137,8 +139,8 @@ fn flag(key: &'static Key) -> Arg {
     }
 }
 
-/// Where a development relay keeps its key. Makes the folder.
-fn default_key_file() -> Result<PathBuf, String> {
+/// Where a development relay that listens there keeps its key. Makes the folder.
+fn dev_key_file(listen: Option<&str>) -> Result<PathBuf, String> {
     let state = STATE_FOLDERS.iter().find_map(|(variable, below)| {
         let folder = std::env::var_os(variable).filter(|folder| !folder.is_empty())?;
         Some(PathBuf::from(folder).join(below))
@@ -147,7 +149,16 @@ fn default_key_file() -> Result<PathBuf, String> {
     let folder = folder.join("waylane");
     std::fs::create_dir_all(&folder)
         .map_err(|e| format!("{}: {e}; name another file by --key-file", folder.display()))?;
-    Ok(folder.join("dev-relay.key"))
+    Ok(folder.join(dev_key_name(listen)))
+}
+
+/// Each port has a key of its own: two relays with one key are one to players.
+fn dev_key_name(listen: Option<&str>) -> String {
+    let port = listen.and_then(|listen| listen.rsplit(':').next()?.trim().parse::<u16>().ok());
+    match port {
+        None | Some(0) => "dev-relay.key".to_owned(),
+        Some(port) => format!("dev-relay-{port}.key"),
+    }
 }
 
 /// Where programs keep what should outlive them: the first of these variables that is set, and
@@ -165,3 +176,16 @@ const CHECK: &str = "check-config";
 const PRINT: &str = "print-config";
 const SAMPLE: &str = "sample-config";
 const HEALTH: &str = "health";
+
+#[cfg(test)]
+mod tests {
+    use super::dev_key_name;
+
+    #[test]
+    fn development_relays_at_different_ports_have_different_keys() {
+        assert_eq!(dev_key_name(None), "dev-relay.key");
+        assert_eq!(dev_key_name(Some("127.0.0.1:0")), "dev-relay.key");
+        assert_eq!(dev_key_name(Some("127.0.0.1:4434")), "dev-relay-4434.key");
+        assert_eq!(dev_key_name(Some("127.0.0.1:4434,[::1]:4435")), "dev-relay-4435.key");
+    }
+}

@@ -105,6 +105,17 @@ fn control_characters_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn the_first_invite_names_the_standby_too() {
+    let keys = ["first.key", "second.key"].map(scratch);
+    let [(_one, first), (_two, second)] =
+        keys.map(|key| relay("127.0.0.1:0", key.to_str().unwrap()));
+    let mut host = Running::start(&["host", "--relay", &first, "--relay", &second]);
+    let invite = host.out.with("");
+    let invite: waylane_core::invite::Invite = invite.trim().parse().unwrap();
+    assert_eq!(invite.entries().len(), 2);
+}
+
+#[test]
 fn an_invite_that_is_none_is_told() {
     let output = running::run(&["join", "nonsense"]);
     assert!(!output.status.success());
