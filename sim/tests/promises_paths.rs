@@ -69,6 +69,29 @@ fn a_drained_relay_is_left_without_a_gap() {
     }
 }
 
+/// As when all relays are given a new version, one after another.
+#[test]
+fn relays_that_drain_in_turn_and_come_back_are_left_without_a_gap() {
+    for seed in seeds().step_by(4) {
+        let mut game = game_over(seed, 2, Driving::Events);
+        game.run(secs(8));
+        for _ in 0..3 {
+            let at = game.world.now();
+            let drained = game.relay_in_use(A);
+            game.world.drain_relay(drained, secs(10));
+            game.run(secs(10));
+            game.world.restart_relay(drained, secs(1));
+            game.run(secs(50));
+            assert_ne!(game.relay_in_use(A), drained, "seed {seed}");
+            for player in [A, B] {
+                assert_eq!(game.lost(player), 0, "seed {seed}");
+                assert!(game.longest_pause_after(player, at) <= ms(40), "seed {seed}");
+            }
+        }
+        game.finish();
+    }
+}
+
 #[test]
 fn a_chosen_home_is_moved_to_without_a_gap() {
     for seed in seeds().step_by(2) {

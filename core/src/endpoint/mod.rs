@@ -519,8 +519,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         self.state.home = Home::default();
         self.state.fleet.stop();
         for relay in self.parts().context.relays.iter_mut() {
-            relay.leave();
-            relay.measure_mut().stop();
+            relay.shut_down();
         }
     }
 

@@ -140,7 +140,7 @@ impl<C: Crypto> RelaySlot<C> {
             self.address = attempt.address;
         }
         self.rotate = false;
-        self.draining = false;
+        self.draining = None;
         self.session = payload.session;
         self.ticket = Some(Ticket { bytes: payload.ticket, secret: resumption });
         // Hints about what was sent before this session say nothing about it.
@@ -249,7 +249,10 @@ impl<C: Crypto> RelaySlot<C> {
                 }
             }
             ControlMessage::Drain { left_s } => {
-                self.draining = true;
+                // Who leaves has no more use for a relay's plans.
+                if !bound.unbind {
+                    self.draining = Some(now + Duration::from_secs(left_s.into()) + STOPPED);
+                }
                 self.notices.draining = Some(left_s);
             }
             ControlMessage::SessionReplaced => {
@@ -301,5 +304,7 @@ fn malformed(_: ParseError) -> Refusal {
     Refusal::Malformed
 }
 
+/// Whatever a draining relay sent is here so long after its last moment.
+const STOPPED: Duration = Duration::from_secs(1);
 /// After a refusal.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);

@@ -204,7 +204,11 @@ impl<C: Crypto> RelaySlot<C> {
     ) -> Result<(), Refusal> {
         let reply = Probe::parse(bytes).map_err(|_| Refusal::Malformed)?;
         let taken = self.measure.take(now, waited, reply.nonce);
-        if taken { Ok(()) } else { Err(Refusal::Unexpected) }
+        if !taken {
+            return Err(Refusal::Unexpected);
+        }
+        self.note_answer(now);
+        Ok(())
     }
 }
 

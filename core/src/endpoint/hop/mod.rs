@@ -35,8 +35,8 @@ pub struct RelaySlot<C: Crypto> {
     wanted: bool,
     /// Another client took the session over: nothing more is sent here.
     stopped: bool,
-    /// The relay said that it is about to stop.
-    draining: bool,
+    /// The relay said that it stops, and has stopped by then.
+    draining: Option<Instant>,
     attempt: Option<Attempt<C>>,
     bound: Option<Bound<C>>,
     /// The last session here, asked for again after a loss.
@@ -144,7 +144,7 @@ impl<C: Crypto> Default for RelaySlot<C> {
             address: 0,
             wanted: false,
             stopped: false,
-            draining: false,
+            draining: None,
             attempt: None,
             bound: None,
             session: SessionId::NONE,
@@ -230,7 +230,14 @@ impl<C: Crypto> RelaySlot<C> {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining
+        self.draining.is_some()
+    }
+
+    /// What answers now has been started anew, if it was to stop before.
+    fn note_answer(&mut self, now: Instant) {
+        if self.bound.is_none() && self.draining.is_some_and(|until| until <= now) {
+            self.draining = None;
+        }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -262,7 +269,7 @@ impl<C: Crypto> RelaySlot<C> {
 
     /// Whether another relay is to take its place while it still works.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.draining || self.removed
+        self.is_draining() || self.removed
     }
 
     /// Whether the route may name this relay.
@@ -337,6 +344,13 @@ impl<C: Crypto> RelaySlot<C> {
         if let Some(bound) = &mut self.bound {
             bound.unbind = true;
         }
+    }
+
+    /// Leaves, and forgets what was known of the relay's plans.
+    pub(crate) fn shut_down(&mut self) {
+        self.leave();
+        self.measure.stop();
+        self.draining = None;
     }
 
     /// Asks for another session, as soon as possible: the id an observer has seen goes out of use.
