@@ -588,7 +588,7 @@ fn draining_tells_everybody_and_refuses_newcomers() {
     let everybody: HashSet<_> = told.iter().map(|(to, _)| *to).collect();
     assert_eq!((told.len(), everybody.len()), (301, 301));
     let (_, mine) = told.iter().find(|(to, _)| *to == a.address).unwrap();
-    assert!(matches!(a.open(mine), Some(ControlMessage::Drain { left_s: 19 | 20 })));
+    assert!(matches!(a.open(mine), Some(ControlMessage::Drain { left_s: 19 | 20, .. })));
     assert!(a.keeps_alive(&mut world));
     assert_eq!(refusal_of(&mut Client::new(2), &mut world), Some(RefusedReason::Draining));
     assert_eq!(world.pass(Duration::from_secs(5)), vec![], "once is enough");

@@ -15,7 +15,7 @@ use waylane_core::relay::{
     TokenRules,
 };
 use waylane_core::token::{Claims, KeyId, Region, Token, TokenKeys};
-use waylane_core::wire::hop::{ControlMessage, Hello, Probe, Refused, RefusedReason};
+use waylane_core::wire::hop::{Alternatives, ControlMessage, Hello, Probe, Refused, RefusedReason};
 use waylane_crypto::pure::Pure;
 use waylane_crypto::ring::Ring;
 use waylane_crypto::{Seeded, TokenSigner};
@@ -169,7 +169,7 @@ fn no_answer_is_longer_than_its_question_whatever_is_shown() {
     for message in [
         ControlMessage::KeepAlive { time: 1 },
         ControlMessage::KeepAliveAck { time: 1 },
-        ControlMessage::Drain { left_s: 1 },
+        ControlMessage::Drain { left_s: 1, alternatives: Alternatives::NONE },
         ControlMessage::SessionReplaced,
         ControlMessage::Expired,
         ControlMessage::Unbind,

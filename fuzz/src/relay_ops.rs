@@ -18,7 +18,7 @@ use waylane_core::relay::{
 };
 use waylane_core::time::Instant;
 use waylane_core::wire::Kind;
-use waylane_core::wire::hop::{ControlMessage, Probe, RefusedReason};
+use waylane_core::wire::hop::{Alternatives, ControlMessage, Probe, RefusedReason};
 
 use crate::badge::{self, Badge};
 use crate::hop::{Answer, Hop, address};
@@ -144,7 +144,7 @@ impl Play {
             12 => {
                 let wrong = [
                     ControlMessage::KeepAliveAck { time: 1 },
-                    ControlMessage::Drain { left_s: 1 },
+                    ControlMessage::Drain { left_s: 1, alternatives: Alternatives::NONE },
                     ControlMessage::SessionReplaced,
                     ControlMessage::Expired,
                 ];

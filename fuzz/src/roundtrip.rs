@@ -23,8 +23,8 @@ use waylane_core::wire::handshake::{
     Response, ResponsePayload, Stamp,
 };
 use waylane_core::wire::hop::{
-    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, DirectoryPage,
-    Hello, NotBound, Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
+    Alternatives, Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply,
+    DirectoryPage, Hello, NotBound, Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
 };
 use waylane_core::wire::number::{self, Truncated};
 use waylane_core::wire::{Full, Reader, Writer};
@@ -389,7 +389,13 @@ fn hop_payloads(u: &mut Unstructured<'_>) -> Result<()> {
     let message = match u.int_in_range(0..=6_u8)? {
         0 => ControlMessage::KeepAlive { time: u.arbitrary()? },
         1 => ControlMessage::KeepAliveAck { time: u.arbitrary()? },
-        2 => ControlMessage::Drain { left_s: u.arbitrary()? },
+        2 => {
+            let mut alternatives = Alternatives::NONE;
+            for _ in 0..u.int_in_range(0..=Alternatives::MAX)? {
+                assert_eq!(alternatives.push(RelayId(u.arbitrary()?)), Ok(()));
+            }
+            ControlMessage::Drain { left_s: u.arbitrary()?, alternatives }
+        }
         3 => ControlMessage::Unbind,
         4 => ControlMessage::SessionReplaced,
         5 => ControlMessage::Expired,

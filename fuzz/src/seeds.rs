@@ -19,8 +19,8 @@ use waylane_core::wire::handshake::{
     Response, ResponsePayload, Stamp,
 };
 use waylane_core::wire::hop::{
-    Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply, DirectoryPage,
-    Hello, NotBound, Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
+    Alternatives, Bind, BindPayload, Bound, BoundPayload, Control, ControlMessage, CookieReply,
+    DirectoryPage, Hello, NotBound, Probe, Refused, RefusedReason, Resume, Resumed, TICKET_LEN,
 };
 use waylane_core::wire::number::Truncated;
 use waylane_core::wire::{Full, Writer};
@@ -239,8 +239,11 @@ fn payloads(add: &mut impl FnMut(&str, Vec<u8>)) {
         ticket: [6; TICKET_LEN],
     };
     add("payload-bound", packet(|writer| bound.emit(writer.reserve(BoundPayload::LEN)?).map(drop)));
-    let message = ControlMessage::Drain { left_s: 30 };
-    add("payload-control", packet(|writer| message.emit(writer.reserve(3)?).map(drop)));
+    let mut alternatives = Alternatives::NONE;
+    let named = alternatives.push(RelayId(7));
+    debug_assert_eq!(named, Ok(()));
+    let message = ControlMessage::Drain { left_s: 30, alternatives };
+    add("payload-control", packet(|writer| message.emit(writer.reserve(11)?).map(drop)));
     let ask = ControlMessage::DirectoryAsk { sequence: 5, offset: 9, room: 20 };
     add("payload-directory-ask", packet(|writer| ask.emit(writer.reserve(33)?).map(drop)));
     let page = DirectoryPage { sequence: 5, list_len: 300, offset: 9, bytes: &[1; 20] };

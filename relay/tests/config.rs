@@ -38,6 +38,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("keep_alive_s", "-1", "1 to 65535 seconds"),
     ("ticket_lifetime_h", "0", "1 to 65535 hours"),
     ("drain_timeout_s", "1.5", "0 to 65535 seconds"),
+    ("drain_to", "[\"relay.example\"]", "public keys"),
     ("handover_socket", "true", "a path"),
     ("socket_buffer", "4095", "4096 to 1073741824 bytes"),
     ("io", "\"fast\"", "\"uring\""),
@@ -123,6 +124,12 @@ fn what_does_not_fit_together_names_the_key_and_the_fix() {
         (&format!("{LEAST}lifetime_s = 3"), 0, "keep_alive_s", "at most 65535 s"),
         (&format!("{LEAST}keep_alive_s = 61"), 3, "keep_alive_s", "at least 1 s"),
         (&format!("{LEAST}burst_ms = 1\npackets_per_second = 10"), 3, "burst_ms", "one datagram"),
+        (
+            &format!("{LEAST}drain_to = [{}]", format!("\"{}\",", "A".repeat(43)).repeat(5)),
+            3,
+            "drain_to",
+            "at most 4",
+        ),
         (&format!("{LEAST}region = \"{}\"", "x".repeat(33)), 3, "region", "at most 32"),
     ] {
         let error = error(text);

@@ -13,6 +13,7 @@ use common::{ms, secs};
 use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{AddRelayError, ChosenAs, RelayPolicy, RelayState, RelayStatus};
 use waylane_core::id::{PublicKey, RelayId};
+use waylane_core::wire::hop::Alternatives;
 use waylane_sim::{A, B, Heard, Link, PlayerNo, PlayerSetup, RelayNo, Way, World};
 
 const ME: PlayerNo = PlayerNo(0);
@@ -91,6 +92,57 @@ fn a_relay_that_becomes_much_better_is_taken_and_a_tie_is_not() {
     let routes = routes.iter().filter(|heard| matches!(heard, Heard::RouteUpdate(_)));
     assert!(routes.count() <= 6, "at most now and then");
 }
+
+/// A relay that drains has a wish; what the application wants, and the directory, come before it.
+#[test]
+fn who_is_drained_goes_where_the_relay_says_among_those_it_knows() {
+    for seed in 0..20 {
+        for (wish, policy, expected) in [
+            (&[][..], RelayPolicy::Allow, [NEAR, FAR]),
+            (&[OUTSIDE, FAR][..], RelayPolicy::Allow, [FAR, NEAR]),
+            (&[OUTSIDE][..], RelayPolicy::Allow, [NEAR, FAR]),
+            (&[FAR, NEAR][..], RelayPolicy::Allow, [FAR, NEAR]),
+            (&[NEAR, FAR][..], RelayPolicy::Allow, [NEAR, FAR]),
+            // The application does not want it.
+            (&[FAR][..], RelayPolicy::Veto, [NEAR, FARTHEST]),
+        ] {
+            let mut world = World::new(seed);
+            for _ in [NEAR, FAR, FARTHEST, OUTSIDE] {
+                world.add_relay();
+            }
+            let mut alternatives = Alternatives::NONE;
+            wish.iter().for_each(|relay| alternatives.push(id(&world, *relay)).unwrap());
+            let drains = world.add_relay_with(|config| config.alternatives = alternatives);
+            for (relay, round_trip) in [(drains.0, 20), (NEAR, 40), (FAR, 60), (FARTHEST, 80)] {
+                world.set_leg(ME, RelayNo(relay), Link::delayed(ms(round_trip) / 2));
+            }
+            let directory = [drains, RelayNo(NEAR), RelayNo(FAR), RelayNo(FARTHEST)];
+            assert_eq!(world.add_player(PlayerSetup::new(&directory)), ME);
+            let far = id(&world, FAR);
+            world.with(ME, |endpoint| endpoint.set_relay_policy(far, policy)).unwrap();
+            world.run_for(secs(10));
+            assert_eq!(named(&world), [drains.0, NEAR]);
+
+            world.drain_relay(drains, secs(30));
+            world.run_for(secs(5));
+            assert_eq!(named(&world)[0], expected[0], "seed {seed}, {wish:?}, {policy:?}");
+            world.run_for(secs(25));
+            assert_eq!(named(&world), expected, "seed {seed}, {wish:?}, {policy:?}");
+            let outside = world.traffic(ME, RelayNo(OUTSIDE), Way::Up);
+            assert_eq!(outside.datagrams, 0, "nobody has asked it anything");
+
+            // When it is back its wish is forgotten: the nearest serves again.
+            world.stop_relay(drains);
+            world.start_relay(drains);
+            assert!(world.run_until(secs(90), |world| named(world) == [drains.0, NEAR]));
+        }
+    }
+}
+
+const NEAR: usize = 0;
+const FAR: usize = 1;
+const FARTHEST: usize = 2;
+const OUTSIDE: usize = 3;
 
 #[test]
 fn the_application_is_in_control() {

@@ -2,12 +2,17 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::io::ErrorKind::{ConnectionRefused, Interrupted};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
+use waylane_core::crypto::Crypto as _;
 use waylane_core::directory::RelayEntry;
-use waylane_core::id::PublicKey;
+use waylane_core::id::{PublicKey, RelayId};
+use waylane_core::wire::base64url::Base64;
 use waylane_core::wire::hop::{ControlMessage, Refused, RefusedReason};
+
+use waylane_crypto::ring::Ring;
 
 use crate::client::{Client, Hop, data};
 use crate::running::{Running, complaint, run, scratch};
@@ -139,8 +144,14 @@ impl Player {
 impl Line {
     pub(crate) fn receive(&self) -> Option<Vec<u8>> {
         let mut bytes = [0; 2048];
-        let len = self.socket.recv(&mut bytes).ok()?;
-        Some(bytes[..len].to_vec())
+        loop {
+            match self.socket.recv(&mut bytes) {
+                Ok(len) => return Some(bytes[..len].to_vec()),
+                // An earlier datagram's fate, or a stop of this process: nothing of what is there.
+                Err(e) if [ConnectionRefused, Interrupted].contains(&e.kind()) => {}
+                Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -157,13 +168,21 @@ impl Hop for Line {
 
 #[test]
 fn a_relay_that_is_told_to_stop_drains_until_its_time_is_over() {
-    let mut relay = Relay::start("drain", "drain_timeout_s = 3\n");
+    let other = PublicKey([5; 32]);
+    let mut relay = Relay::start(
+        "drain",
+        &format!("drain_timeout_s = 3\ndrain_to = [\"{}\"]\n", Base64(&other.0)),
+    );
     let (alice, bob) = (Player::new(&relay.entry, 1), Player::new(&relay.entry, 2));
     alice.reaches(&bob);
     relay.program.signal("TERM");
     for player in [&alice, &bob] {
         let told = player.told();
-        assert!(matches!(told, ControlMessage::Drain { left_s: 2 | 3 }), "{told:?}");
+        let ControlMessage::Drain { left_s: 2 | 3, alternatives } = told else {
+            panic!("{told:?}")
+        };
+        let named = RelayId::from_key_hash(&<Ring>::sha256(&[&other.0]));
+        assert_eq!(alternatives.as_slice(), [named]);
     }
     // They are served on, others are not taken.
     alice.reaches(&bob);

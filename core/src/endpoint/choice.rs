@@ -7,6 +7,7 @@ use super::{Endpoint, RelaySlot};
 use crate::connection::RelayIndex;
 use crate::crypto::Crypto;
 use crate::directory::RelayEntry;
+use crate::id::RelayId;
 use crate::memory::Lender;
 use crate::time::Instant;
 
@@ -101,6 +102,8 @@ impl fmt::Display for ChosenAs {
 pub(super) struct Grade {
     /// What the application wants: a better class is worth any score.
     class: u8,
+    /// Where a relay that is about to stop has named it: before those that none has.
+    named: usize,
     /// Microseconds; the most there is for one not measured yet.
     score: u64,
 }
@@ -177,7 +180,13 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
             (.., None) => ChosenAs::Unmeasured,
             (.., Some(_)) => ChosenAs::NotBest,
         };
-        (Some(Grade { class, score: measure.score().unwrap_or(u64::MAX) }), why)
+        let named = slot.id().and_then(|id| self.named(id)).unwrap_or(usize::MAX);
+        (Some(Grade { class, named, score: measure.score().unwrap_or(u64::MAX) }), why)
+    }
+
+    /// The best place at which a relay that drains names this one.
+    fn named(&self, relay: RelayId) -> Option<usize> {
+        self.memory.relays().iter().filter_map(|slot| slot.names_instead(relay)).min()
     }
 
     /// The relay that would serve best, apart from `not`; with `known` only among those measured.
@@ -198,7 +207,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     /// Whether `rival` is so much better than `holder` that it should take its place: at once if the
-    /// application wants it so, by score only if it stays so for a while.
+    /// application or a relay that stops wants it so, by score only if it stays so for a while.
     pub(super) fn should_replace(
         &self,
         holder: RelayIndex,
@@ -212,9 +221,10 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         };
         let now = self.state.now;
         let Some(held) = held else { return true };
-        if new.class != held.class {
+        let wish = |grade: Grade| (grade.class, grade.named);
+        if wish(new) != wish(held) {
             rivalry.insist(now, None);
-            return new.class < held.class;
+            return wish(new) < wish(held);
         }
         let better = patience != Patience::Endless && is_much_better(new.score, held.score);
         let insisted = rivalry.insist(now, better.then_some(rival));

@@ -6,6 +6,7 @@ use super::admission::TokenRules;
 use super::budget::{Budget, RatePrice};
 use super::limiter::{AnswerRates, Rate};
 use super::memory::RelayLimits;
+use crate::wire::hop::Alternatives;
 
 /// A relay's settings; [`Default`] is what the documentation promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +41,8 @@ pub struct RelayConfig {
     pub sessions_per_source: u32,
     /// Sessions of one subject of tokens at most, where its token does not say another number.
     pub sessions_per_subject: u32,
+    /// The relays that peers are told to go to when this one drains.
+    pub alternatives: Alternatives,
 }
 
 impl Default for RelayConfig {
@@ -74,6 +77,7 @@ impl Default for RelayConfig {
             tokens: None,
             sessions_per_source: 1024,
             sessions_per_subject: 8,
+            alternatives: Alternatives::NONE,
         }
     }
 }

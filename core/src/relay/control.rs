@@ -529,6 +529,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
         let draining = self.draining.as_mut()?;
         let left_s = draining.left_s(now);
         let first = draining.take_turn()?;
+        let alternatives = self.config.alternatives;
         let (mut registry, ..) = self.registry();
         let end = registry.sessions.len() as u32;
         let last = end.min(first.saturating_add(DRAIN_SCAN));
@@ -536,7 +537,7 @@ impl<C: Crypto, M: Memory> Control<C, M> {
             let (tag, address) = registry.live(slot)?;
             let session = registry.session(slot)?;
             let counter = session.next_counter()?;
-            let message = ControlMessage::Drain { left_s };
+            let message = ControlMessage::Drain { left_s, alternatives };
             let len = seal_control::<C>(
                 &session.keys(),
                 SessionId::new(slot, tag),

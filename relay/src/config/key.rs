@@ -5,6 +5,8 @@ use core::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use toml::de::DeValue;
+use waylane_core::id::PublicKey;
+use waylane_core::wire::base64url::{self, Base64};
 
 use super::Config;
 
@@ -89,7 +91,7 @@ impl Key {
     /// Whether it takes several values, which a flag may give one by one.
     #[must_use]
     pub fn is_list(&self) -> bool {
-        (self.kind)() == Vec::<SocketAddr>::KIND
+        [Vec::<SocketAddr>::KIND, Vec::<PublicKey>::KIND].contains(&(self.kind)())
     }
 
     /// Whether it takes `true` or `false`.
@@ -258,6 +260,32 @@ impl Setting for Vec<SocketAddr> {
         let quoted: Vec<_> = self.iter().map(|address| quoted(&address.to_string())).collect();
         Some(format!("[{}]", quoted.join(", ")))
     }
+}
+
+impl Setting for Vec<PublicKey> {
+    const KIND: &'static str = "a list of public keys, each of 43 letters and digits";
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        match value.as_array() {
+            Some(array) => array.iter().map(|one| public_key(one.get_ref().as_str()?)).collect(),
+            None => Some(vec![public_key(value.as_str()?)?]),
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(public_key).collect()
+    }
+
+    fn literal(&self) -> Option<String> {
+        let quoted: Vec<_> = self.iter().map(|key| quoted(&Base64(&key.0).to_string())).collect();
+        Some(format!("[{}]", quoted.join(", ")))
+    }
+}
+
+fn public_key(text: &str) -> Option<PublicKey> {
+    let mut key = PublicKey([0; 32]);
+    (base64url::decode(text.as_bytes(), &mut key.0) == Ok(key.0.len())).then_some(key)
 }
 
 /// A type with a few named values.

@@ -11,9 +11,14 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use waylane_core::crypto::Crypto as _;
+use waylane_core::id::{PublicKey, RelayId};
 use waylane_core::relay::{
     Budget, HandshakeRates, Rate, RelayConfig, RelayConfigError, RelayLimits, TokenRules,
 };
+
+use waylane_core::wire::hop::Alternatives;
+use waylane_crypto::ring::Ring;
 
 use crate::{directory, token_keys};
 use key::{Applies, Setting, choice, keys, quoted, read};
@@ -119,6 +124,12 @@ keys! {
 
     /// How long a relay that is told to stop (SIGTERM) goes on for those who are still there.
     drain_timeout_s: u16 = 300, "seconds", 0..=65_535, Reload, "";
+
+    /// The relays that players are told to go to when this one stops, the best first and at most 4:
+    /// what stands before the "@" of their directory entries. It is a wish among the relays that a
+    /// player knows; nobody goes to another.
+    drain_to: Vec<PublicKey> = Vec::new(), "", ANY, Reload,
+        "[\"hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo\"]";
 
     /// A Unix socket by which the next relay that is started with these settings takes over
     /// sockets and sessions from this one. Only its own user can use it.
@@ -260,6 +271,9 @@ impl Config {
         if !is_interface(&self.interface) {
             return wrong("interface", "write the name of one, as \"ip link\" shows it");
         }
+        if self.drain_to.len() > Alternatives::MAX {
+            return wrong("drain_to", "name at most 4 relays");
+        }
         if cfg!(not(unix)) && self.handover_socket.is_some() {
             return wrong("handover_socket", "this system has no way to hand sockets over");
         }
@@ -310,8 +324,18 @@ impl Config {
             tokens: self.tokens()?,
             sessions_per_source: self.sessions_per_source,
             sessions_per_subject: self.sessions_per_subject,
+            alternatives: self.alternatives(),
             ..RelayConfig::default()
         })
+    }
+
+    fn alternatives(&self) -> Alternatives {
+        let mut alternatives = Alternatives::NONE;
+        for key in &self.drain_to {
+            // No more than were checked.
+            let _ = alternatives.push(RelayId::from_key_hash(&<Ring>::sha256(&[&key.0])));
+        }
+        alternatives
     }
 
     fn tokens(&self) -> Result<Option<TokenRules>, ConfigError> {

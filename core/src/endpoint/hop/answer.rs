@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::{
-    ATTEMPT_TRIES, Attempt, Bound, HopContext, Recent, RelaySlot, Step, Ticket, hop_suite,
+    ATTEMPT_TRIES, Attempt, Bound, Draining, HopContext, Recent, RelaySlot, Step, Ticket, hop_suite,
 };
 use crate::connection::backoff;
 use crate::crypto::{Crypto, Secret, TAG_LEN};
@@ -248,10 +248,11 @@ impl<C: Crypto> RelaySlot<C> {
                     self.notices.connected = true;
                 }
             }
-            ControlMessage::Drain { left_s } => {
+            ControlMessage::Drain { left_s, alternatives } => {
                 // Who leaves has no more use for a relay's plans.
                 if !bound.unbind {
-                    self.draining = Some(now + Duration::from_secs(left_s.into()) + STOPPED);
+                    let until = now + Duration::from_secs(u64::from(left_s)) + LAST_WORDS;
+                    self.draining = Some(Draining { until, instead: alternatives });
                 }
                 self.notices.draining = Some(left_s);
             }
@@ -304,7 +305,8 @@ fn malformed(_: ParseError) -> Refusal {
     Refusal::Malformed
 }
 
-/// Whatever a draining relay sent is here so long after its last moment.
-const STOPPED: Duration = Duration::from_secs(1);
 /// After a refusal.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a relay says is left is cut to whole seconds, and what it sends last is on its way.
+const LAST_WORDS: Duration = Duration::from_secs(2);

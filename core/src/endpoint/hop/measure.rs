@@ -207,7 +207,8 @@ impl<C: Crypto> RelaySlot<C> {
         if !taken {
             return Err(Refusal::Unexpected);
         }
-        self.note_answer(now);
+        // Who answers after its announced end is there again.
+        self.draining.take_if(|draining| draining.until <= now);
         Ok(())
     }
 }

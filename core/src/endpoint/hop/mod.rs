@@ -20,7 +20,7 @@ use crate::noise::{AwaitResponse, KeyPair};
 use crate::protection::ControlWindow;
 use crate::time::Instant;
 use crate::token::Token;
-use crate::wire::hop::{self, Cookie};
+use crate::wire::hop::{self, Alternatives, Cookie};
 
 pub(crate) use measure::Measure;
 use recent::Recent;
@@ -35,8 +35,8 @@ pub struct RelaySlot<C: Crypto> {
     wanted: bool,
     /// Another client took the session over: nothing more is sent here.
     stopped: bool,
-    /// The relay said that it stops, and has stopped by then.
-    draining: Option<Instant>,
+    /// The relay said that it is about to stop, and where to go instead.
+    draining: Option<Draining>,
     attempt: Option<Attempt<C>>,
     bound: Option<Bound<C>>,
     /// The last session here, asked for again after a loss.
@@ -58,6 +58,13 @@ pub struct RelaySlot<C: Crypto> {
     /// The application was told that its present token is about to expire.
     token_told: bool,
     notices: Notices,
+}
+
+/// What a relay said that is about to stop.
+struct Draining {
+    /// When it stops at the latest.
+    until: Instant,
+    instead: Alternatives,
 }
 
 /// The way to a session, where there is none or a new one is needed.
@@ -233,11 +240,9 @@ impl<C: Crypto> RelaySlot<C> {
         self.draining.is_some()
     }
 
-    /// What answers now has been started anew, if it was to stop before.
-    fn note_answer(&mut self, now: Instant) {
-        if self.bound.is_none() && self.draining.is_some_and(|until| until <= now) {
-            self.draining = None;
-        }
+    /// While it drains: at which place it names `relay` to go to instead, if it does.
+    pub(crate) fn names_instead(&self, relay: RelayId) -> Option<usize> {
+        self.draining.as_ref()?.instead.as_slice().iter().position(|named| *named == relay)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::Alternatives;
 use crate::crypto::TAG_LEN;
 use crate::id::SessionId;
 use crate::wire::{Full, Kind, ParseError, Reader, Writer};
@@ -68,6 +69,8 @@ pub enum ControlMessage {
     Drain {
         /// How long it still forwards.
         left_s: u16,
+        /// Where its operator would have peers go.
+        alternatives: Alternatives,
     },
     /// The peer leaves.
     Unbind,
@@ -100,7 +103,10 @@ impl ControlMessage {
         let message = match reader.u8()? {
             KEEP_ALIVE => Self::KeepAlive { time: reader.u32()? },
             KEEP_ALIVE_ACK => Self::KeepAliveAck { time: reader.u32()? },
-            DRAIN => Self::Drain { left_s: reader.u16()? },
+            DRAIN => Self::Drain {
+                left_s: reader.u16()?,
+                alternatives: Alternatives::parse(&mut reader)?,
+            },
             UNBIND => Self::Unbind,
             SESSION_REPLACED => Self::SessionReplaced,
             EXPIRED => Self::Expired,
@@ -136,9 +142,10 @@ impl ControlMessage {
                 writer.u8(KEEP_ALIVE_ACK)?;
                 writer.u32(time)?;
             }
-            Self::Drain { left_s } => {
+            Self::Drain { left_s, ref alternatives } => {
                 writer.u8(DRAIN)?;
                 writer.u16(left_s)?;
+                alternatives.emit(&mut writer)?;
             }
             Self::Unbind => writer.u8(UNBIND)?,
             Self::SessionReplaced => writer.u8(SESSION_REPLACED)?,
@@ -162,7 +169,10 @@ impl fmt::Display for ControlMessage {
         match self {
             Self::KeepAlive { time } => write!(f, "keep-alive {time}"),
             Self::KeepAliveAck { time } => write!(f, "keep-alive-ack {time}"),
-            Self::Drain { left_s } => write!(f, "drain in {left_s} s"),
+            Self::Drain { left_s, alternatives } => {
+                write!(f, "drain in {left_s} s")?;
+                alternatives.as_slice().iter().try_for_each(|relay| write!(f, ", to {relay}"))
+            }
             Self::Unbind => f.write_str("unbind"),
             Self::SessionReplaced => f.write_str("session-replaced"),
             Self::Expired => f.write_str("expired"),
@@ -264,6 +274,7 @@ const DATAGRAM_LEN: usize = 1200;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::RelayId;
 
     #[test]
     fn control_literal_bytes() {
@@ -277,10 +288,20 @@ mod tests {
 
     #[test]
     fn message_literal_bytes() {
-        let messages: [(ControlMessage, &[u8]); 6] = [
+        let mut two = Alternatives::NONE;
+        two.push(RelayId(0x0102_0304_0506_0708)).unwrap();
+        two.push(RelayId(2)).unwrap();
+        let messages: [(ControlMessage, &[u8]); 7] = [
             (ControlMessage::KeepAlive { time: 0x0403_0201 }, &[1, 1, 2, 3, 4]),
             (ControlMessage::KeepAliveAck { time: 5 }, &[2, 5, 0, 0, 0]),
-            (ControlMessage::Drain { left_s: 0x0201 }, &[3, 1, 2]),
+            (
+                ControlMessage::Drain { left_s: 0x0201, alternatives: Alternatives::NONE },
+                &[3, 1, 2],
+            ),
+            (
+                ControlMessage::Drain { left_s: 9, alternatives: two },
+                &[3, 9, 0, 8, 7, 6, 5, 4, 3, 2, 1, 2, 0, 0, 0, 0, 0, 0, 0],
+            ),
             (ControlMessage::Unbind, &[4]),
             (ControlMessage::SessionReplaced, &[5]),
             (ControlMessage::Expired, &[6]),
@@ -292,10 +313,16 @@ mod tests {
             assert_eq!(ControlMessage::parse(bytes), Ok(message));
             assert_eq!(message.emit(&mut out[..len - 1]), Err(Full));
             let long = [bytes, &[0]].concat();
-            assert_eq!(ControlMessage::parse(&long), Err(ParseError::Trailing));
+            // Behind Drain it is the beginning of one more relay.
+            let drains = matches!(message, ControlMessage::Drain { .. });
+            let why = if drains { ParseError::Truncated } else { ParseError::Trailing };
+            assert_eq!(ControlMessage::parse(&long), Err(why));
             let short = &bytes[..bytes.len() - 1];
             assert_eq!(ControlMessage::parse(short), Err(ParseError::Truncated));
         }
+        let relays = |count: usize| [&[3, 9, 0][..], &[5].repeat(8 * count)].concat();
+        assert!(ControlMessage::parse(&relays(4)).is_ok());
+        assert_eq!(ControlMessage::parse(&relays(5)), Err(ParseError::Trailing));
         assert_eq!(ControlMessage::parse(&[0]), Err(ParseError::UnknownType));
         assert_eq!(ControlMessage::parse(&[8]), Err(ParseError::UnknownType));
     }

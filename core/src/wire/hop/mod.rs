@@ -1,9 +1,11 @@
 //! Datagrams between a peer and its relay (wire.md §3).
 
+mod alternatives;
 mod bind;
 mod control;
 mod open;
 
+pub use alternatives::Alternatives;
 pub use bind::{
     BIND_DATAGRAM_LEN_MIN, Bind, BindPayload, Bound, BoundPayload, Resume, Resumed, TICKET_LEN,
     Ticket, echo_of, prologue,
