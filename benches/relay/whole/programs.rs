@@ -65,15 +65,15 @@ fn fast_path(choice: FastPathChoice, interface: &str, load: Load) -> io::Result<
     let BackEnd { mut workers, tables, fast_path, outlet: _outlet, .. } =
         back_end(&config, None).map_err(io::Error::other)?;
     let fast_path = fast_path.ok_or_else(|| io::Error::other("there is no fast path"))?;
-    if choice == FastPathChoice::Xdp && !is_native(interface)? {
-        return Err(io::Error::other("it is not in the driver"));
-    }
     let (owner, _) = sessions(load, limits, tables);
     let io = workers.pop().ok_or(io::ErrorKind::NotFound)?;
     let mut worker = Worker::new(&owner, io);
     worker.start()?;
     let start = StdInstant::now();
     fast_path.begin(owner.forwarding(), start)?;
+    if choice == FastPathChoice::Xdp && !is_native(interface)? {
+        return Err(io::Error::other("it is not in the driver"));
+    }
     println!("ready");
     loop {
         worker.turn(Duration::from_secs(1), || Instant::ZERO + start.elapsed())?;
