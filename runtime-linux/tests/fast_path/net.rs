@@ -52,7 +52,7 @@ impl Net {
             }
         }
         run(&format!("ip -n {world} addr add {}/32 dev lo", PLAYERS[0][1]));
-        run(&format!("ip -n {world} addr add {}/128 dev lo", PLAYERS[1][1]));
+        run(&format!("ip -n {world} addr add {}/128 dev lo nodad", PLAYERS[1][1]));
         for (to, [on_link, _]) in ["198.18.0.0/15", "::/0"].iter().zip(PLAYERS) {
             run(&format!("ip -n {relay} route add {to} via {on_link}"));
             run(&format!(

@@ -26,11 +26,11 @@ fn a_socket_whose_network_is_gone_is_rebuilt_and_serves_on_the_next_one() {
         &net,
         |_| {},
         |mut scene| {
-            let before = ports();
+            let before = sockets();
             net.leave(WIFI);
             // The application notices nothing and goes on sending.
             scene.speak();
-            scene.run_until(|_| ports().is_disjoint(&before));
+            scene.run_until(|_| sockets().is_disjoint(&before));
             net.join(MOBILE, Family::V4);
             scene.exchange();
             scene.is_the_same();
@@ -47,10 +47,10 @@ fn a_link_that_goes_down_and_up_again_is_taken_up_again() {
         |_| {},
         |mut scene| {
             for _ in 0..3 {
-                let before = ports();
+                let before = sockets();
                 net.roamer_ip("link set wifi down");
                 scene.speak();
-                scene.run_until(|_| ports().is_disjoint(&before));
+                scene.run_until(|_| sockets().is_disjoint(&before));
                 net.roamer_ip("link set wifi up");
                 net.route(WIFI, Family::V4);
                 scene.exchange();
@@ -110,9 +110,9 @@ fn the_application_may_say_that_the_network_changed() {
         |mut scene| {
             for next in [MOBILE, WIFI] {
                 net.route(next, Family::V4);
-                let before = ports();
+                let before = sockets();
                 scene.roamer.net.network_changed().unwrap();
-                assert!(ports().is_disjoint(&before), "new sockets at once");
+                assert!(sockets().is_disjoint(&before), "new sockets at once");
                 scene.exchange();
             }
             scene.is_the_same();
@@ -225,14 +225,14 @@ fn relay_config() -> waylane_relay::Config {
     config
 }
 
-/// The ports of the sockets in this thread's network.
-fn ports() -> BTreeSet<String> {
+/// The sockets in this thread's network, by the numbers of their inodes: a port may come again.
+fn sockets() -> BTreeSet<String> {
     ["udp", "udp6"]
         .iter()
         .flat_map(|table| {
             let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap();
-            let local = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
-            table.lines().skip(1).filter_map(local).collect::<Vec<_>>()
+            let inode = |line: &str| line.split_whitespace().nth(9).map(str::to_owned);
+            table.lines().skip(1).filter_map(inode).collect::<Vec<_>>()
         })
         .collect()
 }

@@ -61,7 +61,7 @@ impl Net {
             run(&format!("ip -n {name} link set lo up"));
         }
         run(&format!("ip -n {relay} addr add {}/32 dev lo", RELAY[0]));
-        run(&format!("ip -n {relay} addr add {}/128 dev lo", RELAY[1]));
+        run(&format!("ip -n {relay} addr add {}/128 dev lo nodad", RELAY[1]));
         for Link { name, via, .. } in [WIFI, MOBILE] {
             run(&format!(
                 "ip link add {name} netns {relay} type veth peer name {name} netns {roamer}"
