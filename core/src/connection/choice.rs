@@ -144,14 +144,15 @@ impl<C: Crypto> Peer<C> {
 
     /// A packet came through `relay`: notes when, for silence to be noticed.
     pub(super) fn on_heard(&mut self, now: Instant, relay: RelayIndex) {
+        let has_several = self.paths.has_several();
         self.hearing.on_packet(now);
         // Set once and looked at when due, as the moment moves with every packet.
         if self.timers.get(Timer::Silence) == Instant::FAR
-            && let Some(at) = self.hearing.wonders_at()
+            && let Some(at) = self.hearing.wonders_at(has_several)
         {
             self.timers.set(Timer::Silence, at);
         }
-        if !self.paths.has_several() {
+        if !has_several {
             return;
         }
         if self.choice.is_doubting() && self.uses_relay(relay) {
@@ -163,9 +164,10 @@ impl<C: Crypto> Peer<C> {
     }
 
     pub(super) fn on_silence_timer(&mut self, context: &mut Context<'_, C>) {
-        match self.hearing.wonders_at() {
+        let has_several = self.paths.has_several();
+        match self.hearing.wonders_at(has_several) {
             Some(at) if at > context.now => self.timers.set(Timer::Silence, at),
-            Some(_) if self.paths.has_several() => self.doubt(context, Doubt::Silence),
+            Some(_) if has_several => self.doubt(context, Doubt::Silence),
             // Who sends steadily has no probe time-outs, as each packet puts the next one off: the
             // relay is asked now, so that it is found at another address, or given up, soon.
             Some(_) => self.ask_relay(context),

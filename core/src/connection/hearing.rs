@@ -24,11 +24,12 @@ impl Hearing {
         self.last_at = now;
     }
 
-    /// When it is time to wonder about the silence since; `None` if packets come too rarely for
-    /// silence to say anything.
-    pub(super) fn wonders_at(&self) -> Option<Instant> {
+    /// When it is time to wonder about the silence since, sooner if there is another path; `None` if
+    /// packets come too rarely for silence to say anything.
+    pub(super) fn wonders_at(&self, has_several: bool) -> Option<Instant> {
         let pause = Duration::from_micros(self.pause_us.into());
-        (pause <= STEADY_PAUSE).then(|| self.last_at + (pause * 3 + MARGIN).max(SILENCE_MIN))
+        let least = if has_several { SILENCE_MIN } else { SILENCE_MIN_ALONE };
+        (pause <= STEADY_PAUSE).then(|| self.last_at + (pause * 3 + MARGIN).max(least))
     }
 }
 
@@ -40,6 +41,8 @@ const STEADY_PAUSE: Duration = Duration::from_millis(200);
 const MARGIN: Duration = Duration::from_millis(25);
 /// Bulk data pauses for this long without a reason.
 const SILENCE_MIN: Duration = Duration::from_millis(50);
+/// Without another path nothing can be done about a burst of losses, which this outlasts.
+const SILENCE_MIN_ALONE: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -53,7 +56,8 @@ mod tests {
             ms += pause;
             hearing.on_packet(Instant::from_millis(ms));
         }
-        Some(hearing.wonders_at()?.as_millis() - ms)
+        assert!(hearing.wonders_at(false) >= hearing.wonders_at(true));
+        Some(hearing.wonders_at(true)?.as_millis() - ms)
     }
 
     #[test]

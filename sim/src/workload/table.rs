@@ -87,7 +87,7 @@ impl Suite {
         let reports =
             self.each(|seed| game(seed, &Path { burst, ..game_path() }, None, W1, self.pace));
         // A silence of several frames has the relay asked whether it is there: 0.4 packets a second.
-        self.game_rows("W1", "burst loss 5 %, mean 4", &reports, Some(120.0), None, 62.5)
+        self.game_rows("W1", "burst loss 5 %, mean 4", &reports, Some(120.0), None, 62.0)
     }
 
     fn game_rows(
