@@ -617,3 +617,27 @@ impl Clock {
 const IDLE: Duration = Duration::from_secs(1);
 /// How long the owner does, if another relay may knock meanwhile.
 const LISTENING: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_is_not_ready_before_anybody_can_hear_that_it_drains() {
+        let mut config = Config::dev();
+        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let relay = Relay::bind(&config).unwrap();
+        let handle = relay.handle();
+        // The owner, who tells the players, cannot take the order yet.
+        let order = relay.shared.drain.lock().unwrap();
+        let drains = thread::spawn(move || handle.drain(Duration::from_secs(60)));
+        let (handle, start) = (relay.handle(), std::time::Instant::now());
+        while handle.state() != RelayState::Draining {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is {:?}", handle.state());
+            thread::yield_now();
+        }
+        drop(order);
+        drains.join().unwrap();
+        assert_eq!(relay.shared.take_drain(), Some(Duration::from_secs(60)));
+    }
+}

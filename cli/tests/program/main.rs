@@ -11,9 +11,13 @@ mod directory;
 mod modes;
 #[cfg(unix)]
 mod operating;
+#[cfg(unix)]
+mod players;
 mod relay;
 mod running;
 mod sim;
+#[cfg(unix)]
+mod stopping;
 mod tokens;
 mod top;
 #[cfg(unix)]

@@ -26,7 +26,7 @@ use waylane_relay::AdminChoice;
 
 use crate::client::data;
 use crate::demo::count;
-use crate::operating::{Player, Relay};
+use crate::players::{Player, Relay};
 use crate::running::{Running, scratch};
 use crate::tokens::Backend;
 
