@@ -105,6 +105,22 @@ fn variables_and_flags_give_the_same_errors() {
 }
 
 #[test]
+fn a_key_in_place_of_its_files_name_is_refused_and_not_repeated() {
+    let secret = "hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo";
+    let mut settings = Settings::new();
+    let file = settings.toml(Path::new("relay.toml"), &format!("{LEAST}key_file = \"{secret}\""));
+    let variable = [("WAYLANE_KEY_FILE".to_owned(), secret.to_owned())];
+    let variable = settings.environment(variable, &[]);
+    for told in [file, variable, settings.flag(key("key_file"), secret)] {
+        let told = told.unwrap_err().to_string();
+        assert!(told.ends_with("key_file: write a path") && !told.contains(secret), "{told}");
+    }
+    assert!(settings.print().contains("# key_file is not set\n"));
+    // Where it is a file's name after all, it can be written as one.
+    settings.flag(key("key_file"), &format!("./{secret}")).unwrap();
+}
+
+#[test]
 fn what_does_not_fit_together_names_the_key_and_the_fix() {
     let open = "mode = \"open\"\nlisten = [\"0.0.0.0:1\"]\n";
     for (text, line, key, fix) in [

@@ -8,6 +8,8 @@ mod client;
 mod demo;
 mod directory;
 #[cfg(target_os = "linux")]
+mod logging;
+#[cfg(target_os = "linux")]
 mod modes;
 #[cfg(unix)]
 mod operating;

@@ -231,6 +231,10 @@ impl Setting for Option<PathBuf> {
     const KIND: &'static str = "a path";
 
     fn from_text(text: &str) -> Option<Self> {
+        // A key in place of its file's name would be printed, and become a file's name itself.
+        if public_key(text).is_some() {
+            return None;
+        }
         // Without a name it is as if nothing was said.
         Some((!text.is_empty()).then(|| text.into()))
     }
