@@ -103,9 +103,9 @@ impl Player {
         self.line.socket.send(&data(other.client.session)).unwrap();
     }
 
-    /// How many datagrams are there, until nothing comes any more.
+    /// How many datagrams are there, until nothing comes for [`QUIET`].
     pub(crate) fn count(&self) -> usize {
-        self.line.socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        self.line.socket.set_read_timeout(Some(QUIET)).unwrap();
         let count = core::iter::from_fn(|| self.line.receive()).count();
         self.line.socket.set_read_timeout(Some(PATIENCE)).unwrap();
         count
@@ -173,4 +173,6 @@ impl Hop for Line {
     }
 }
 
+/// Nothing comes any more when nothing came for so long.
+pub(crate) const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,15 +5,21 @@
 //! `cargo test --package waylane-cli --test watching`.
 #![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
+#[path = "../../../core/tests/relay_support/client.rs"]
+mod client;
+#[allow(dead_code, reason = "not every test that includes it uses all of it")]
+#[path = "../program/players.rs"]
+mod players;
 #[allow(dead_code, reason = "not every test that includes it uses all of it")]
 #[path = "../program/running.rs"]
 mod running;
+mod soak;
 mod webdriver;
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::io::Write as _;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -26,12 +32,12 @@ use webdriver::Browser;
 #[test]
 fn a_person_sees_charts_and_the_page_asks_nobody_else() {
     let mut relay = Relay::start("page");
-    let _traffic = relay.traffic();
+    let _traffic = traffic(&relay.entry);
     let net_log = scratch("net-log.json");
     let browser = Browser::start(&net_log);
     browser.open(&format!("http://{}/", relay.admin));
     wait_for("six looks", || {
-        relay.noise();
+        noise(&relay.entry);
         browser.run("return Number(document.body.dataset.looks) >= 6") == Value::Bool(true)
     });
 
@@ -93,12 +99,12 @@ fn reached_elsewhere(net_log: &Path) -> Vec<String> {
 #[test]
 fn top_fills_a_terminal_and_gives_it_back() {
     let relay = Relay::start("top");
-    let _traffic = relay.traffic();
+    let _traffic = traffic(&relay.entry);
     let tmux = Tmux::start();
     tmux.say(&format!("{} top --admin {}", env!("CARGO_BIN_EXE_waylane"), relay.admin));
     let mut screen = String::new();
     wait_for("a frame with traffic", || {
-        relay.noise();
+        noise(&relay.entry);
         screen = tmux.screen();
         screen.contains("malformed") && screen.contains('█')
     });
@@ -116,7 +122,7 @@ fn top_fills_a_terminal_and_gives_it_back() {
 #[test]
 fn prometheus_reads_the_metrics() {
     let mut relay = Relay::start("parser");
-    relay.noise();
+    noise(&relay.entry);
     let metrics = fetch(relay.admin, "/metrics").unwrap();
     let script = "import sys\n\
         from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
@@ -128,37 +134,6 @@ fn prometheus_reads_the_metrics() {
     let broken = metrics.replace("# TYPE waylane_ready gauge", "# TYPE waylane_ready counter");
     assert!(outcome("/usr/bin/python3", &["-c", script], &broken).is_err());
     relay.program.kill();
-}
-
-#[test]
-fn twenty_seconds_of_metrics_conform_and_add_up_to_the_packet() {
-    let relay = Relay::start("soak");
-    let mut traffic: Vec<Running> = (0..3).map(|_| relay.traffic()).collect();
-    let mut python = Command::new("/usr/bin/python3");
-    python.args(["-c", include_str!("soak.py"), &format!("http://{}/metrics", relay.admin), "20"]);
-    let mut parser = Running::of(python);
-    let text = || {
-        let mut connection = TcpStream::connect(relay.admin).unwrap();
-        let ask = "GET /metrics HTTP/1.1\r\nHost: relay\r\nAccept: text/plain\r\n\r\n";
-        connection.write_all(ask.as_bytes()).unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-    };
-    for _ in 0..20 {
-        relay.noise();
-        // Its complaints about names and help texts are failures, too.
-        assert_eq!(pipe("promtool", &["check", "metrics"], &text()), "");
-        std::thread::park_timeout(Duration::from_secs(1));
-    }
-    // It refuses what it does not like, or this would show nothing.
-    let broken = text().replace("# HELP waylane_ready ", "# ");
-    assert!(outcome("promtool", &["check", "metrics"], &broken).is_err());
-    parser.out.with("read 20 times");
-    traffic.iter_mut().for_each(Running::kill);
-    parser.say("now nothing comes any more");
-    println!("{}", parser.out.with("and as many ended"));
-    assert!(parser.finish().success());
 }
 
 #[test]
@@ -191,19 +166,19 @@ impl Relay {
         let entry = program.out.with("@127.0.0.1:");
         Self { program, admin, entry }
     }
+}
 
-    /// Two players who talk until this is dropped.
-    fn traffic(&self) -> Running {
-        Running::start(&["demo", &format!("--relay={}", self.entry), "--seconds=600"])
-    }
+/// Two players who talk until this is dropped.
+fn traffic(entry: &str) -> Running {
+    Running::start(&["demo", &format!("--relay={entry}"), "--seconds=600"])
+}
 
-    /// Something to be dropped.
-    fn noise(&self) {
-        let address = self.entry.split('@').nth(1).unwrap().split('#').next().unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        for _ in 0..10 {
-            socket.send_to(&[0xff; 40], address).unwrap();
-        }
+/// Something to be dropped.
+fn noise(entry: &str) {
+    let address = entry.split('@').nth(1).unwrap().split('#').next().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..10 {
+        socket.send_to(&[0xff; 40], address).unwrap();
     }
 }
 
