@@ -7,9 +7,10 @@ mod relay_support;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use relay_support::{Client, Outcome, World, small};
+use relay_support::{Client, Hop as _, Outcome, World, data, small};
+use waylane_core::id::SessionId;
 use waylane_core::relay::{AnswerRates, Budget, HandshakeRates, Rate, RelayConfig, RelayLimits};
-use waylane_core::wire::hop::{ControlMessage, Hello};
+use waylane_core::wire::hop::{ControlMessage, Hello, Probe};
 
 #[test]
 fn a_sender_over_its_packets_is_dropped_and_only_it() {
@@ -253,6 +254,79 @@ fn who_was_silent_for_however_long_may_send_at_once() {
     }
 }
 
+/// Neighbourhoods are an IPv4 /24 or IPv6 /48.
+const NEIGHBOURS: [[&str; 3]; 2] = [
+    ["192.0.2.1:1", "192.0.2.254:2", "192.0.3.1:1"],
+    ["[2001:db8::1]:1", "[2001:db8:0:ffff::]:2", "[2001:db8:1::1]:1"],
+];
+
+#[test]
+fn answers_to_strangers_are_limited_by_neighbourhood_and_in_all() {
+    let per_prefix = Rate { per_second: 100, burst: 50 };
+    let total = Rate { per_second: 1000, burst: 200 };
+    let answers = AnswerRates { total, per_prefix };
+    for places in NEIGHBOURS {
+        for asked in strangers() {
+            let mut world = World::new(RelayConfig { answers, ..small() });
+            let flows = places.map(|place| (place.parse().unwrap(), asked.clone()));
+            let rates = [300, 300, 90];
+            let passed = run(&mut world, &flows.into_iter().zip(rates).collect::<Vec<_>>());
+            assert_within(passed[0] + passed[1], 100 * SECONDS + 50);
+            assert_eq!(passed[2], 90 * SECONDS, "nobody else");
+        }
+    }
+    // Thirty neighbourhoods, each below what it may.
+    for asked in strangers() {
+        let mut world = World::new(RelayConfig { answers, ..small() });
+        let place = |n: u8| (SocketAddr::from(([198, 18, n, 1], 1)), asked.clone());
+        let passed = run(&mut world, &(0..30).map(|n| (place(n), 60)).collect::<Vec<_>>());
+        assert_within(passed.iter().sum(), 1000 * SECONDS + 200);
+    }
+}
+
+/// What a relay answers without knowing who asks, but for a hello: a probe, data for somebody, and
+/// a bind with a cookie that is none.
+fn strangers() -> [Vec<u8>; 3] {
+    let mut probe = [0; Probe::LEN];
+    Probe { reply: false, nonce: *b"how far?" }.emit(&mut probe).unwrap();
+    let relay = World::settled().relay_key();
+    let (bind, _) = Client::new(1).bind_datagram(relay, [7; 16], false);
+    [probe.to_vec(), data(SessionId::new(3, 4)), bind]
+}
+
+#[test]
+fn binds_are_limited_by_neighbourhood_and_in_all() {
+    let per_prefix = Rate { per_second: 50, burst: 20 };
+    for (total, in_all) in [(1000, None), (80, Some(80 * SECONDS + 100))] {
+        let total = Rate { per_second: total, burst: 100 };
+        let binds = AnswerRates { total, per_prefix };
+        for places in NEIGHBOURS {
+            let mut world = World::new(RelayConfig { binds, ..small() });
+            let mut n = 0;
+            let flows = places.map(|place| {
+                n += 1;
+                let mut client = Client::new(n);
+                client.address = place.parse().unwrap();
+                let cookie = client.cookie(&mut world);
+                let (bind, _) = client.bind_datagram(world.relay_key(), cookie, false);
+                (client.address, bind)
+            });
+            let rates = [100, 200, 45];
+            let passed = run(&mut world, &flows.into_iter().zip(rates).collect::<Vec<_>>());
+            let all = passed.iter().sum::<u64>();
+            match in_all {
+                None => {
+                    assert_within(passed[0] + passed[1], 50 * SECONDS + 20);
+                    assert_eq!(passed[2], 45 * SECONDS, "nobody else");
+                }
+                Some(in_all) => assert_within(all, in_all),
+            }
+            let dropped = world.control.counters().dropped.rate_limited;
+            assert_eq!(dropped, rates.iter().sum::<u64>() * SECONDS - all);
+        }
+    }
+}
+
 #[test]
 fn a_flood_of_hellos_takes_no_place_and_nothing_from_who_is_there() {
     let mut world = World::settled();
@@ -328,15 +402,14 @@ fn joined(n: u32, world: &mut World) -> Client {
 }
 
 /// Sends each flow's datagram so many times a second for [`SECONDS`], evenly, in turns of 1/10,000
-/// of a second; returns how many of each were forwarded.
+/// of a second; returns how many of each were forwarded or answered.
 fn run(world: &mut World, flows: &[((SocketAddr, Vec<u8>), u64)]) -> Vec<u64> {
     let mut passed = vec![0; flows.len()];
     for turn in 0..TURNS * SECONDS {
         for (((from, datagram), rate), passed) in flows.iter().zip(&mut passed) {
             let due = |turn: u64| turn * rate / TURNS;
             for _ in due(turn)..due(turn + 1) {
-                let outcome = world.send(*from, datagram);
-                *passed += u64::from(matches!(outcome, Outcome::Forwarded(_)));
+                *passed += u64::from(world.send(*from, datagram) != Outcome::Nothing);
             }
         }
         world.now += Duration::from_micros(1_000_000 / TURNS);
