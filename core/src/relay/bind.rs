@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use super::address::Address;
 use super::admission::{GRACE_S, Grant};
+use super::answering::{Dropped, Refusal};
 use super::budget::Price;
 use super::circle::CircleKey;
-use super::control::{Control, Dropped, PROOF_TIME, REPLY_MAX, Refusal};
+use super::control::{Control, PROOF_TIME, REPLY_MAX};
 use super::memory::Memory;
 use super::pending::{HopKeys, Terms};
 use super::registry::{Avoid, Claim, NoSlot};

@@ -21,6 +21,7 @@
 
 mod address;
 mod admission;
+mod answering;
 mod bind;
 mod budget;
 mod circle;
@@ -28,6 +29,7 @@ mod closing;
 mod config;
 mod control;
 mod counters;
+mod draining;
 mod events;
 mod forward;
 mod handover;
@@ -40,6 +42,7 @@ mod memory;
 mod payers;
 mod pending;
 mod registry;
+mod sealing;
 mod secrets;
 mod sessions;
 mod sync;
