@@ -6,30 +6,28 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::ci::cargo_command;
+use crate::ci::programs;
 
 /// Runs the demo and looks at what it says.
 ///
 /// # Errors
 /// When it fails, or says something that cannot be.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
-    let mut command = cargo_command(root);
-    command.arg("run");
-    check_output(command)
+    check_output(Command::new(programs(root)?.join("waylane")))
 }
 
-/// Runs the demo by this `cargo run` and looks at what it says.
+/// Runs the demo by this program, given what it is called with, and looks at what it says.
 ///
 /// # Errors
 /// As [`check`].
 pub(crate) fn check_output(mut command: Command) -> Result<(), Failure> {
-    let args = ["--", "demo", "--json", "--seconds", "3", "--loss", "10"];
-    println!("$ cargo run {}", args.join(" "));
+    let args = ["demo", "--json", "--seconds", "3", "--loss", "10"];
+    println!("$ waylane {}", args.join(" "));
     let output = command
         .args(args)
         .stderr(std::process::Stdio::inherit())
         .output()
-        .map_err(|e| format!("cargo cannot be started: {e}"))?;
+        .map_err(|e| format!("it cannot be started: {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{}", text.trim_end());
     if !output.status.success() {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
-use crate::ci::cargo;
+use crate::ci::{WORKSPACE, cargo};
 
 /// Lints and tests what the feature adds, after installing what it needs. The tests load programs
 /// into the kernel and make network namespaces, so who runs this must be root.
@@ -18,15 +18,13 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     if !status.success() {
         return Err(format!("{}: {status}", script.display()));
     }
-    let feature = ["--package", "waylane-runtime-linux", "--features", "ebpf"];
-    let clippy = [&["clippy"], &feature[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+    let clippy = [&["clippy"], &ALL[..], &["--all-targets", "--", "-D", "warnings"]].concat();
     cargo(root, &clippy, &[])?;
-    let test = [&["test"], &feature[..], &["--lib", "--test", "fast_path*"]].concat();
-    cargo(root, &test, &[])?;
-    // Real clients through it, as an operator would try it.
-    cargo(
-        root,
-        &["test", "--package", "waylane-cli", "--features", "ebpf", "--test", "fast_path"],
-        &[],
-    )
+    // Of waylane-cli, too: real clients through it, as an operator would try it.
+    cargo(root, &[&["test"], &ALL[..], &["--test", "fast_path*"]].concat(), &[])?;
+    cargo(root, &[&["test"], &ALL[..], &["--lib", "--", "ebpf::"]].concat(), &[])
 }
+
+/// Selects all packages, with the feature in those that have it.
+pub(crate) const ALL: [&str; 3] =
+    [WORKSPACE, "--features", "waylane-cli/ebpf,waylane-benches/ebpf,waylane-runtime-linux/ebpf"];

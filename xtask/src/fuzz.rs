@@ -5,24 +5,26 @@ use std::process::{Command, Stdio};
 
 use crate::Failure;
 use crate::bare::target_directory;
-use crate::ci::cargo;
+use crate::ci::{WORKSPACE, cargo};
 
 /// Builds all targets once with AddressSanitizer and runs each over its whole committed corpus and
 /// over nothing else, so that it depends on no luck.
 ///
-/// The corpora are replayed by the ordinary tests of `waylane-fuzz` in any case; without nightly
-/// and cargo-fuzz that is all, and nothing is sanitized.
+/// The corpora are replayed by an ordinary test in any case; without nightly and cargo-fuzz that is
+/// all, and nothing is sanitized.
 ///
 /// # Errors
 /// Names the targets that an input breaks.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
-    cargo(root, &["test", "--package", "waylane-fuzz"], &[])?;
+    cargo(root, &["test", WORKSPACE, "--test", "corpus"], &[])?;
     if !is_installed() {
         println!("no cargo-fuzz here: corpora replayed only (scripts/install-fuzz.sh installs it)");
         return Ok(());
     }
-    each(root, &targets(root)?, |target| {
-        fuzz(root, &["run", SANITIZER, target, &committed(target), "--", "-runs=0", "-verbosity=0"])
+    // As little optimised as tests are: to build is dearer than to run that once.
+    each(root, "--dev", &targets(root)?, |target, build| {
+        let run = ["run", SANITIZER, build, target, &committed(target)];
+        fuzz(root, &[&run[..], &["--", "-runs=0", "-verbosity=0"]].concat())
     })
 }
 
@@ -35,11 +37,11 @@ pub(crate) fn search(root: &Path, arguments: &[String]) -> Result<(), Failure> {
     let all = targets(root)?;
     let (seconds, named) = parse(&all, arguments)?;
     let time = format!("-max_total_time={seconds}");
-    each(root, if named.is_empty() { &all } else { named }, |target| {
+    each(root, "--release", if named.is_empty() { &all } else { named }, |target, build| {
         let found = target_directory(root)?.join("fuzz-corpus").join(target);
         std::fs::create_dir_all(&found).map_err(|e| format!("{}: {e}", found.display()))?;
         let (found, committed) = (found.to_string_lossy(), committed(target));
-        let run = ["run", SANITIZER, target, &found, &committed];
+        let run = ["run", SANITIZER, build, target, &found, &committed];
         fuzz(root, &[&run[..], &["--", &time, "-max_len=1500", "-timeout=60"]].concat())
     })
 }
@@ -55,18 +57,19 @@ fn parse<'a>(all: &[String], arguments: &'a [String]) -> Result<(u32, &'a [Strin
     }
 }
 
-/// Runs all these targets, the later ones even if an earlier one failed.
+/// Builds all targets so and runs these, the later ones even if an earlier one failed.
 fn each(
     root: &Path,
+    build: &str,
     targets: &[String],
-    run: impl Fn(&str) -> Result<(), Failure>,
+    run: impl Fn(&str, &str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     // All targets link the same crates: without link-time optimisation they are linked at once.
-    fuzz(root, &["build", SANITIZER])?;
+    fuzz(root, &["build", SANITIZER, build])?;
     let mut failed = Vec::new();
     for target in targets {
         println!("{target}");
-        if let Err(why) = run(target) {
+        if let Err(why) = run(target, build) {
             println!("{why}");
             failed.push(target.as_str());
         }

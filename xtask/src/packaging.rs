@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::ci::cargo;
-use crate::{Failure, bare};
+use crate::Failure;
+use crate::ci::programs;
 
 /// Installs what [`check`] and [`image`] need.
 ///
@@ -38,10 +38,8 @@ pub(crate) fn follow(root: &Path) -> Result<(), Failure> {
     script(root, "scripts/follow-operating.sh", &[program(root)?])
 }
 
-/// The program, built as the tests' own is.
 fn program(root: &Path) -> Result<PathBuf, Failure> {
-    cargo(root, &["build", "--package", "waylane-cli"], &[])?;
-    Ok(bare::target_directory(root)?.join("debug/waylane"))
+    Ok(programs(root)?.join("waylane"))
 }
 
 fn script(root: &Path, name: &str, arguments: &[PathBuf]) -> Result<(), Failure> {

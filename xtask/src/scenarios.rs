@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::Failure;
-use crate::ci::cargo;
+use crate::ci::{WORKSPACE, cargo};
 
 /// Runs random scenarios with fresh seeds for three minutes.
 ///
@@ -34,11 +34,10 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
 const TIME: Duration = Duration::from_secs(180);
 /// Scenarios of one run of the test: some ten seconds.
 const BATCH: u64 = 250;
-const RUN: [&str; 8] = [
+const RUN: [&str; 7] = [
     "test",
     "--quiet",
-    "--package",
-    "waylane-sim",
+    WORKSPACE,
     "--test",
     "scenarios",
     "--",

@@ -114,7 +114,7 @@ pub(crate) fn tests_windows(root: &Path) -> Result<(), Failure> {
 pub(crate) fn demo_windows(root: &Path) -> Result<(), Failure> {
     let env = windows(root)?;
     let mut command = cargo_command(root);
-    let args = build_std_args(root, "std,panic_unwind,test", WINDOWS, &["run"])?;
+    let args = build_std_args(root, "std,panic_unwind,test", WINDOWS, &["run", "--"])?;
     command.args(args).envs(COMPILER).envs(LIGHT).envs(env);
     demo::check_output(command)
 }

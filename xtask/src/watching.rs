@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
-use crate::ci::cargo;
+use crate::ci::{WORKSPACE, cargo};
 
 /// Installs what [`check`] needs.
 ///
@@ -22,5 +22,5 @@ pub(crate) fn install(root: &Path) -> Result<(), Failure> {
 /// # Errors
 /// When a test fails.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
-    cargo(root, &["test", "--package", "waylane-cli", "--test", "watching"], &[])
+    cargo(root, &["test", WORKSPACE, "--test", "watching"], &[])
 }
