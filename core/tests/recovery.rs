@@ -552,8 +552,6 @@ fn run(world: &mut World, model: &mut Model, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn every_packet_is_handed_back_once(steps in prop::collection::vec(step(), 1..300)) {
         let mut world = World::new(ControllerKind::default());

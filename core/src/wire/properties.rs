@@ -31,8 +31,6 @@ use crate::id::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
-
     #[test]
     fn frames_come_back(frame in frame(), last in any::<bool>()) {
         let mut out = [0; 4000];

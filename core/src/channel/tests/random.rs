@@ -63,8 +63,6 @@ fn scarce() -> ChannelLimits {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     /// The model: per side and channel, the numbers sent. What arrives is one of them, whole and
     /// once; in order if the channel is ordered or sequenced, and all of a reliable one if nothing was
     /// closed.
