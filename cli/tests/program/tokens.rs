@@ -194,7 +194,7 @@ fn a_token_is_shown_and_checked() {
     assert_eq!(run(&["token", "keygen", "--out", &backend.secret]).status.code(), Some(4));
 }
 
-/// The page's own program, where there is a Python that can run it; `core/tests/tokens.rs` has what
+/// The page's own program, where there is a Python that can run it; `core/tests/tokens` has what
 /// it gives pinned.
 #[test]
 fn the_pages_python_signs_what_a_relay_takes() {
