@@ -32,6 +32,21 @@ const PAGE: &str = include_str!("../../docs/limits.md");
 type Provider = Ring<Seeded>;
 
 #[test]
+fn every_limit_of_a_relay_names_a_test_that_there_is() {
+    let (_, after) = PAGE.split_once("and by which test").unwrap();
+    let table = after.split("\n## ").next().unwrap();
+    let tests =
+        [include_str!("relay.rs"), include_str!("relay_limits.rs"), include_str!("tokens/main.rs")];
+    let named: Vec<_> = table.split('`').skip(1).step_by(2).collect();
+    let named: Vec<_> = named.into_iter().filter(|name| name.matches('_').count() > 3).collect();
+    assert!(named.len() >= 19, "{named:?}");
+    for name in named {
+        let test = format!("#[test]\nfn {name}() {{");
+        assert!(tests.iter().any(|file| file.contains(&test)), "there is no test {name}");
+    }
+}
+
+#[test]
 fn defaults_and_constants_are_as_documented() {
     let documented = numbers(|heading| !heading.starts_with("Memory"));
     let code: BTreeMap<String, u64> = endpoint_settings()
@@ -317,6 +332,8 @@ fn relay_settings() -> Vec<(&'static str, u64)> {
         ("destination.burst_ms", config.destination.burst_ms.into()),
         ("handshakes.sender.per_second", config.handshakes.sender.per_second.into()),
         ("handshakes.sender.burst", config.handshakes.sender.burst.into()),
+        ("handshakes.source.per_second", config.handshakes.source.per_second.into()),
+        ("handshakes.source.burst", config.handshakes.source.burst.into()),
         ("handshakes.destination.per_second", config.handshakes.destination.per_second.into()),
         ("handshakes.destination.burst", config.handshakes.destination.burst.into()),
         ("sessions_per_source", config.sessions_per_source.into()),

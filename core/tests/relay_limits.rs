@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use relay_support::{Client, Hop as _, Outcome, World, data, small};
-use waylane_core::id::SessionId;
+use waylane_core::id::{PublicKey, SessionId};
 use waylane_core::relay::{AnswerRates, Budget, HandshakeRates, Rate, RelayConfig, RelayLimits};
 use waylane_core::wire::hop::{ControlMessage, Hello, Probe};
 
@@ -131,6 +131,44 @@ fn sources_keep_to_their_own_accounts_however_many_come_and_go() {
     }
 }
 
+/// There are 4,096 accounts at most.
+#[test]
+fn sources_beyond_the_accounts_share_them_and_none_goes_free() {
+    let source = Budget { packets_per_second: 10, bytes_per_second: 1_000_000, burst_ms: 1000 };
+    let destination =
+        Budget { packets_per_second: 1_000_000, ..RelayConfig::default().destination };
+    let budget = Budget { burst_ms: 1000, ..Budget::default() };
+    let limits = RelayLimits { sessions: 16_384, pending: 8 };
+    let mut world = World::new(RelayConfig { limits, budget, source, destination, ..small() });
+    let [x] = clients(&mut world);
+    let mut join = |n: u32, port: u16| {
+        let [_, a, b, c] = n.to_be_bytes();
+        let mut key = [port as u8; 32];
+        key[..4].copy_from_slice(&n.to_be_bytes());
+        let at = SocketAddr::from(([198, 18 + a, b, c], port));
+        world.control.insert(world.now, &PublicKey(key), at).unwrap();
+        at
+    };
+    let homes: Vec<_> = (0..SOURCES).map(|n| [join(n, 1), join(n, 2)]).collect();
+    let alone = join(SOURCES, 1);
+    let (_, datagram) = flow(&x, &x, DATA, 60);
+    let mut sends = |from: [SocketAddr; 2], each: usize| {
+        let sent = from.iter().flat_map(|from| [*from].into_iter().cycle().take(each));
+        sent.filter(|from| world.send(*from, &datagram) != Outcome::Nothing).count()
+    };
+    // A third of what each may, and all of it gets through: no account has more than three.
+    for home in &homes {
+        assert_eq!(sends(*home, 1), 2, "{home:?}");
+    }
+    // Then more than they may: each account gives what is left of it, no more and no less.
+    let passed: Vec<_> = homes.iter().map(|home| sends(*home, 10)).collect();
+    assert!(passed.iter().all(|&passed| passed <= 8), "none goes free");
+    let left = 4096 * 10 - 2 * SOURCES as usize;
+    assert_eq!(passed.iter().sum::<usize>(), left);
+    // Who is alone at its source shares with nobody.
+    assert_eq!(sends([alone, alone], 10), 10);
+}
+
 #[test]
 fn what_all_send_to_one_destination_is_limited_and_nobody_elses() {
     let destination =
@@ -157,9 +195,14 @@ fn a_destinations_bytes_are_limited_too() {
         Budget { packets_per_second: 100_000, bytes_per_second: 1_000_000, burst_ms: 100 };
     let mut world = World::new(RelayConfig { destination, ..small() });
     let [a, b, victim] = clients(&mut world);
-    let flows = [(flow(&a, &victim, DATA, 1200), 700), (flow(&b, &victim, DATA, 400), 700)];
+    let flows = [
+        (flow(&a, &victim, DATA, 1200), 700),
+        (flow(&b, &victim, DATA, 400), 700),
+        (flow(&a, &b, DATA, 1200), 800),
+    ];
     let passed = run(&mut world, &flows);
     assert_within(passed[0] * 1200 + passed[1] * 400, 1_000_000 * SECONDS + 100_000);
+    assert_eq!(passed[2], 800 * SECONDS, "nobody else");
 }
 
 #[test]
@@ -185,9 +228,61 @@ fn handshake_datagrams_are_limited_by_sender() {
 }
 
 #[test]
+fn handshake_datagrams_are_limited_by_source() {
+    let source = Rate { per_second: 15, burst: 15 };
+    let sender = Rate { per_second: 100, burst: 100 };
+    let handshakes = HandshakeRates { sender, source, ..HandshakeRates::default() };
+    for home in [
+        ["192.0.2.7:1", "192.0.2.7:2", "192.0.2.8:1"],
+        ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8:0:1::1]:1"],
+    ] {
+        let mut world = World::new(RelayConfig { handshakes, ..small() });
+        let mut players = at_home(home, &mut world);
+        let [x, y] = clients(&mut world);
+        let [a, b, neighbour] = players.each_ref();
+        let flows = [
+            (flow(a, &x, 0x40, 200), 10),
+            (flow(b, &x, 0x42, 200), 9),
+            (flow(neighbour, &x, 0x40, 200), 14),
+            (flow(&y, &x, 0x41, 200), 14),
+            (flow(b, &x, DATA, 200), 500),
+        ];
+        let passed = run(&mut world, &flows);
+        assert_within(passed[0] + passed[1], 15 * SECONDS + 15);
+        assert_eq!(passed[2..], [14 * SECONDS, 14 * SECONDS, 500 * SECONDS], "nobody else");
+        let dropped = world.counters.source_handshakes_over_budget;
+        assert_eq!(dropped, 19 * SECONDS - passed[0] - passed[1]);
+        // Alone, too, nobody sends more than the source may.
+        let (from, datagram) = flow(b, &x, 0x40, 200);
+        leave(&mut world, &mut players[0]);
+        let passed = run(&mut world, &[((from, datagram), 40)]);
+        assert_within(passed[0], 15 * SECONDS);
+    }
+}
+
+#[test]
+fn the_relay_forwards_no_more_handshake_datagrams_than_it_may() {
+    let rate = Rate { per_second: 1000, burst: 1000 };
+    let total = Some(Rate { per_second: 60, burst: 60 });
+    let handshakes = HandshakeRates { sender: rate, source: rate, destination: rate, total };
+    let mut world = World::new(RelayConfig { handshakes, ..small() });
+    let [a, b] = clients(&mut world);
+    let flows = [
+        (flow(&a, &b, 0x40, 200), 100),
+        (flow(&b, &a, 0x42, 200), 100),
+        (flow(&a, &b, DATA, 200), 500),
+    ];
+    let passed = run(&mut world, &flows);
+    assert_within(passed[0] + passed[1], 60 * SECONDS + 60);
+    assert_eq!(passed[2], 500 * SECONDS);
+    let dropped = world.counters.total_handshakes_over_budget;
+    assert_eq!(dropped, 200 * SECONDS - passed[0] - passed[1]);
+}
+
+#[test]
 fn handshake_datagrams_are_limited_by_destination() {
     let sender = Rate { per_second: 1000, burst: 1000 };
-    let handshakes = HandshakeRates { sender, ..HandshakeRates::default() };
+    let handshakes = HandshakeRates { sender, source: sender, ..HandshakeRates::default() };
     let mut world = World::new(RelayConfig { handshakes, ..small() });
     let [a, b, victim, other] = clients(&mut world);
     while world.send(a.address, &flow(&a, &victim, 0x40, 200).1) != Outcome::Nothing {}
@@ -452,6 +547,8 @@ fn assert_within(measured: u64, expected: u64) {
     assert!(measured.abs_diff(expected) <= tenth, "{measured} instead of {expected}");
 }
 
+/// Of two sessions each.
+const SOURCES: u32 = 6000;
 const DATA: u8 = 0x80;
 const SECONDS: u64 = 10;
 const TURNS: u64 = 10_000;

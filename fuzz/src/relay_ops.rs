@@ -413,6 +413,7 @@ impl Play {
                         verdict,
                         Verdict::Drop(
                             DropReason::HandshakesOverBudget
+                                | DropReason::SourceHandshakesOverBudget
                                 | DropReason::DestinationHandshakesOverBudget
                         )
                     ));

@@ -66,8 +66,10 @@ impl RelayCounters {
             ("source_over_budget", forward.source_over_budget),
             ("destination_over_budget", forward.destination_over_budget),
             ("handshakes_over_budget", forward.handshakes_over_budget),
+            ("source_handshakes_over_budget", forward.source_handshakes_over_budget),
             ("destination_handshakes_over_budget", forward.destination_handshakes_over_budget),
             ("total_over_budget", forward.total_over_budget),
+            ("total_handshakes_over_budget", forward.total_handshakes_over_budget),
             ("no_destination", forward.no_destination),
             ("to_itself", forward.to_itself),
             ("queue_full", self.workers.queue_full),
@@ -174,8 +176,10 @@ impl WorkerCounters {
             forward.source_over_budget,
             forward.destination_over_budget,
             forward.handshakes_over_budget,
+            forward.source_handshakes_over_budget,
             forward.destination_handshakes_over_budget,
             forward.total_over_budget,
+            forward.total_handshakes_over_budget,
             forward.no_destination,
             forward.to_itself,
             send_failed.oversize,
@@ -199,8 +203,10 @@ impl WorkerCounters {
             source_over_budget,
             destination_over_budget,
             handshakes_over_budget,
+            source_handshakes_over_budget,
             destination_handshakes_over_budget,
             total_over_budget,
+            total_handshakes_over_budget,
             no_destination,
             to_itself,
             oversize,
@@ -218,8 +224,10 @@ impl WorkerCounters {
             source_over_budget,
             destination_over_budget,
             handshakes_over_budget,
+            source_handshakes_over_budget,
             destination_handshakes_over_budget,
             total_over_budget,
+            total_handshakes_over_budget,
             no_destination,
             to_itself,
         };
@@ -264,7 +272,7 @@ impl Published {
     }
 }
 
-const COUNTERS: usize = 20;
+const COUNTERS: usize = 22;
 /// Up to 2,048 datagrams, and more.
 const BATCH_BUCKETS: usize = 13;
 /// Up to 65 ms, and more.

@@ -110,6 +110,14 @@ impl RatePrice {
         Self { one, burst: if burst > most { most } else { burst } }
     }
 
+    /// No limit.
+    pub(crate) const FREE: Self = Self { one: 0, burst: 0 };
+
+    /// The one of the two by which less may be sent.
+    pub(crate) const fn dearer(self, other: Self) -> Self {
+        if other.one > self.one { other } else { self }
+    }
+
     /// Whether at least one fits the burst, and the burst the clock.
     pub(crate) const fn is_valid(rate: Rate) -> bool {
         let most = (BURST_MS_MAX / 1000).saturating_mul(rate.per_second);

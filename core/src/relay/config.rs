@@ -86,18 +86,26 @@ impl Default for RelayConfig {
 /// that passes for genuine four scalar multiplications.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandshakeRates {
-    /// From one sender. The burst is for a host that many join at once.
+    /// From one sender, or all sessions of one subject of tokens. The burst is for a host that many
+    /// join at once.
     pub sender: Rate,
+    /// From all sessions of one IPv4 address or IPv6 /64 together.
+    pub source: Rate,
     /// To one destination, from all senders together.
     pub destination: Rate,
+    /// That the relay forwards at most, if there is a limit.
+    pub total: Option<Rate>,
 }
 
 impl Default for HandshakeRates {
-    /// 10 a second from each and 50 to each, ten and four seconds' worth at once.
+    /// 10 a second from each, 100 from each source and 50 to each, ten, ten and four seconds' worth
+    /// at once.
     fn default() -> Self {
         Self {
             sender: Rate { per_second: 10, burst: 100 },
+            source: Rate { per_second: 100, burst: 1000 },
             destination: Rate { per_second: 50, burst: 200 },
+            total: None,
         }
     }
 }
@@ -155,8 +163,8 @@ impl RelayConfig {
         if !budgets.into_iter().chain(&self.total).all(Budget::is_valid) {
             return Err(RelayConfigError::Budget);
         }
-        let HandshakeRates { sender, destination } = self.handshakes;
-        if ![sender, destination].into_iter().all(RatePrice::is_valid) {
+        let HandshakeRates { sender, source, destination, total } = self.handshakes;
+        if ![sender, source, destination].into_iter().chain(total).all(RatePrice::is_valid) {
             return Err(RelayConfigError::Handshakes);
         }
         let longest = Duration::from_secs(u64::from(u16::MAX));

@@ -69,8 +69,8 @@ impl<'m> Forwarder<'m> {
             return Verdict::Drop(DropReason::ToItself);
         }
         let is_handshake = kind < FIRST_DATA;
-        if is_handshake && !sender.charge_handshake_sent(now, self.prices.handshakes_sent) {
-            return Verdict::Drop(DropReason::HandshakesOverBudget);
+        if is_handshake && let Err(reason) = self.charge_handshake(now, payer) {
+            return Verdict::Drop(reason);
         }
         let Some((destination, to)) = self.destination(to) else {
             return Verdict::Drop(DropReason::NoDestination);
@@ -88,7 +88,31 @@ impl<'m> Forwarder<'m> {
         {
             return Verdict::Drop(DropReason::TotalOverBudget);
         }
+        let handshakes = self.prices.handshakes;
+        if is_handshake
+            && handshakes.one != 0
+            && let Some(all) = self.hot.last()
+            && !all.charge_handshake_sent(now, handshakes)
+        {
+            return Verdict::Drop(DropReason::TotalHandshakesOverBudget);
+        }
         Verdict::Forward { to }
+    }
+
+    /// Takes a handshake datagram out of what `payer` may send, and its source.
+    fn charge_handshake(&self, now: u32, payer: &HotEntry) -> Result<(), DropReason> {
+        let Prices { handshakes_sent, handshakes_of_source, .. } = self.prices;
+        // Who is alone at its source never sends more than the source may.
+        if !payer.charge_handshake_sent(now, handshakes_sent.dearer(handshakes_of_source)) {
+            return Err(DropReason::HandshakesOverBudget);
+        }
+        if let Payer::Besides(slot) = payer.payer()
+            && let Some(account) = self.hot.get(slot as usize)
+            && !account.charge_handshake_sent(now, handshakes_of_source)
+        {
+            return Err(DropReason::SourceHandshakesOverBudget);
+        }
+        Ok(())
     }
 
     /// Whether a live session sends from there: its datagrams come before those of others where
@@ -147,11 +171,15 @@ pub struct Prices {
     pub handshakes_sent: RatePrice,
     /// Of handshake datagrams to one destination.
     pub handshakes_received: RatePrice,
+    /// Of handshake datagrams from all of one source's sessions.
+    pub handshakes_of_source: RatePrice,
+    /// Of handshake datagrams that are forwarded in all; zeros: no limit.
+    pub handshakes: RatePrice,
 }
 
 impl Prices {
     /// How many words they are.
-    pub const WORDS: usize = 16;
+    pub const WORDS: usize = 20;
 
     /// The prices by a relay's settings.
     #[must_use]
@@ -163,15 +191,18 @@ impl Prices {
             total: config.total.as_ref().map_or(Price::FREE, Price::of),
             handshakes_sent: RatePrice::of(config.handshakes.sender),
             handshakes_received: RatePrice::of(config.handshakes.destination),
+            handshakes_of_source: RatePrice::of(config.handshakes.source),
+            handshakes: config.handshakes.total.map_or(RatePrice::FREE, RatePrice::of),
         }
     }
 
     /// As words: packet, 1024 bytes, burst of sender, source, destination and total; one, burst of
-    /// handshakes from a sender and to a destination.
+    /// handshakes from a sender, to a destination, from a source and in all.
     #[must_use]
     pub const fn to_words(&self) -> [u32; Self::WORDS] {
-        let Self { sender, source, destination, total, handshakes_sent, handshakes_received } =
-            self;
+        let Self { sender, source, destination, total, .. } = self;
+        let Self { handshakes_sent, handshakes_received, .. } = self;
+        let Self { handshakes_of_source, handshakes, .. } = self;
         [
             sender.packet,
             sender.byte,
@@ -189,13 +220,17 @@ impl Prices {
             handshakes_sent.burst,
             handshakes_received.one,
             handshakes_received.burst,
+            handshakes_of_source.one,
+            handshakes_of_source.burst,
+            handshakes.one,
+            handshakes.burst,
         ]
     }
 
     /// What [`to_words`](Self::to_words) made.
     #[must_use]
     pub const fn from_words(words: [u32; Self::WORDS]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = words;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = words;
         Self {
             sender: Price { packet: a, byte: b, burst: c },
             source: Price { packet: d, byte: e, burst: f },
@@ -203,6 +238,8 @@ impl Prices {
             total: Price { packet: j, byte: k, burst: l },
             handshakes_sent: RatePrice { one: m, burst: n },
             handshakes_received: RatePrice { one: o, burst: p },
+            handshakes_of_source: RatePrice { one: q, burst: r },
+            handshakes: RatePrice { one: s, burst: t },
         }
     }
 }
@@ -236,12 +273,16 @@ pub enum DropReason {
     SourceOverBudget,
     /// All together send this destination more than it gets.
     DestinationOverBudget,
-    /// The sender begins or answers more handshakes than it may.
+    /// The sender begins or answers more handshakes than it may, or its subject.
     HandshakesOverBudget,
+    /// All sessions of the sender's source together begin or answer more than they may.
+    SourceHandshakesOverBudget,
     /// All together send this destination more handshakes than it gets.
     DestinationHandshakesOverBudget,
     /// The relay forwards as much as it may.
     TotalOverBudget,
+    /// The relay forwards as many handshakes as it may.
+    TotalHandshakesOverBudget,
     /// Nobody is at the destination: no such session, or no longer.
     NoDestination,
     /// Sender and destination are the same session.
@@ -269,10 +310,14 @@ pub struct Counters {
     pub destination_over_budget: u64,
     /// Dropped: [`DropReason::HandshakesOverBudget`].
     pub handshakes_over_budget: u64,
+    /// Dropped: [`DropReason::SourceHandshakesOverBudget`].
+    pub source_handshakes_over_budget: u64,
     /// Dropped: [`DropReason::DestinationHandshakesOverBudget`].
     pub destination_handshakes_over_budget: u64,
     /// Dropped: [`DropReason::TotalOverBudget`].
     pub total_over_budget: u64,
+    /// Dropped: [`DropReason::TotalHandshakesOverBudget`].
+    pub total_handshakes_over_budget: u64,
     /// Dropped: [`DropReason::NoDestination`].
     pub no_destination: u64,
     /// Dropped: [`DropReason::ToItself`].
@@ -302,8 +347,10 @@ impl Counters {
             + self.source_over_budget
             + self.destination_over_budget
             + self.handshakes_over_budget
+            + self.source_handshakes_over_budget
             + self.destination_handshakes_over_budget
             + self.total_over_budget
+            + self.total_handshakes_over_budget
             + self.no_destination
             + self.to_itself
     }
@@ -315,10 +362,12 @@ impl Counters {
             DropReason::SourceOverBudget => &mut self.source_over_budget,
             DropReason::DestinationOverBudget => &mut self.destination_over_budget,
             DropReason::HandshakesOverBudget => &mut self.handshakes_over_budget,
+            DropReason::SourceHandshakesOverBudget => &mut self.source_handshakes_over_budget,
             DropReason::DestinationHandshakesOverBudget => {
                 &mut self.destination_handshakes_over_budget
             }
             DropReason::TotalOverBudget => &mut self.total_over_budget,
+            DropReason::TotalHandshakesOverBudget => &mut self.total_handshakes_over_budget,
             DropReason::NoDestination => &mut self.no_destination,
             DropReason::ToItself => &mut self.to_itself,
         }

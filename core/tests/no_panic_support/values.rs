@@ -63,6 +63,7 @@ pub(crate) fn settings(dice: &Dice) -> u64 {
     (relay.budget, relay.source) = (budget(), budget());
     (relay.destination, relay.total) = (budget(), Some(budget()));
     (relay.handshakes.sender, relay.handshakes.destination) = (rate(), rate());
+    (relay.handshakes.source, relay.handshakes.total) = (rate(), Some(rate()));
     let prices = Prices::of(&relay);
     assert_eq!(Prices::from_words(prices.to_words()), prices);
     let _ = (config.check(), relay.check(), relay.limits.index_buckets());

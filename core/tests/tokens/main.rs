@@ -8,7 +8,7 @@ mod relay_support;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use relay_support::{Client, Hop as _, Outcome, World, address, small};
+use relay_support::{Client, Hop as _, Outcome, World, address, data, small};
 use waylane_core::crypto::Secret;
 use waylane_core::id::PublicKey;
 use waylane_core::relay::{
@@ -341,13 +341,42 @@ fn what_a_subject_sends_is_counted_over_all_its_sessions() {
 #[test]
 fn a_subjects_bytes_are_counted_too() {
     let mut world = relay(|_| ());
-    let mut players: Vec<Client> = (1..=2).map(Client::new).collect();
-    for player in &mut players {
-        player.token = token(player, |c| (c.subject, c.bytes_per_second) = ([7; 16], 60_000));
+    let mut players: Vec<Client> = (1..=3).map(Client::new).collect();
+    for (player, subject) in players.iter_mut().zip([7, 7, 8]) {
+        player.token = token(player, |c| (c.subject, c.bytes_per_second) = ([subject; 16], 60_000));
         assert_eq!(join(player, &mut world), None);
     }
-    let passed = run(&mut world, &players, &[1000, 1000]);
-    assert_within(passed.iter().sum::<u64>() * 60, 60_000 * SECONDS);
+    let passed = run(&mut world, &players, &[1000, 1000, 990]);
+    assert_within(passed[..2].iter().sum::<u64>() * 60, 60_000 * SECONDS);
+    assert_eq!(passed[2], 990 * SECONDS, "nobody else");
+}
+
+#[test]
+fn a_subjects_handshake_datagrams_are_counted_over_all_its_sessions() {
+    let mut world = relay(|_| ());
+    let mut players: Vec<Client> = (1..=4).map(Client::new).collect();
+    for (player, subject) in players.iter_mut().zip([7, 7, 7, 8]) {
+        player.token = token(player, |c| c.subject = [subject; 16]);
+        assert_eq!(join(player, &mut world), None);
+    }
+    let begin = |world: &mut World, from: &Client, to: &Client| {
+        let mut datagram = data(to.session);
+        datagram[0] = 0x40;
+        matches!(world.send(from.address, &datagram), Outcome::Forwarded(_))
+    };
+    let [a, b, c, other] = [0, 1, 2, 3].map(|n| &players[n]);
+    // What was saved up is spent first.
+    while begin(&mut world, a, other) {}
+    let mut passed = [0; 4];
+    for turn in 0..100 * SECONDS {
+        for (passed, from) in passed.iter_mut().zip([a, b, c]) {
+            *passed += u64::from(begin(&mut world, from, other));
+        }
+        passed[3] += u64::from(turn % 11 == 0 && begin(&mut world, other, a));
+        world.now += Duration::from_millis(10);
+    }
+    assert_within(passed[..3].iter().sum(), 10 * SECONDS);
+    assert_eq!(passed[3], (100 * SECONDS).div_ceil(11), "nobody else");
 }
 
 #[test]

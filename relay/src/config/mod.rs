@@ -104,14 +104,23 @@ keys! {
     /// How much of each of these budgets may be saved up.
     burst_ms: u32 = Budget::default().burst_ms, "milliseconds", 1..=10_000, Reload, "";
 
-    /// Handshakes between players that one sender may begin or answer; 10 s' worth at once.
+    /// Handshakes between players that one sender may begin or answer, or all sessions of one subject
+    /// of tokens; 10 s' worth at once.
     handshakes_per_second: u32 = HandshakeRates::default().sender.per_second,
+        "datagrams a second", 1..=1_000_000, Reload, "";
+
+    /// The same for all sessions of one IPv4 address or IPv6 /64 together; 10 s' worth at once.
+    source_handshakes_per_second: u32 = HandshakeRates::default().source.per_second,
         "datagrams a second", 1..=1_000_000, Reload, "";
 
     /// Handshake datagrams that may be sent to one player, by all senders together; 4 s' worth at
     /// once.
     destination_handshakes_per_second: u32 = HandshakeRates::default().destination.per_second,
         "datagrams a second", 1..=1_000_000, Reload, "";
+
+    /// Handshake datagrams between players that the relay forwards in all; 4 s' worth at once; 0 for
+    /// no limit.
+    total_handshakes_per_second: u32 = 0, "datagrams a second", 0..=1_000_000, Reload, "";
 
     /// How long a session lasts without a keep-alive.
     lifetime_s: u16 = 60, "seconds", 1..=65_535, Start, "";
@@ -315,7 +324,12 @@ impl Config {
             total: self.total(),
             handshakes: HandshakeRates {
                 sender: saved_up(self.handshakes_per_second, 10),
+                source: saved_up(self.source_handshakes_per_second, 10),
                 destination: saved_up(self.destination_handshakes_per_second, 4),
+                total: match self.total_handshakes_per_second {
+                    0 => None,
+                    per_second => Some(saved_up(per_second, 4)),
+                },
             },
             lifetime: Duration::from_secs(u64::from(self.lifetime_s)),
             keep_alive: Duration::from_secs(u64::from(self.keep_alive_s)),
