@@ -1,21 +1,23 @@
 //! Two network namespaces with a pair of interfaces between them: *relay*, and *world*, where the
 //! players are, some on the link and some behind it.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-use std::fs::File;
+#[path = "../../../runtime-std/tests/network_change/namespace.rs"]
+mod namespace;
+
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
-use std::thread;
 
 use waylane_core::relay::RelayLimits;
 use waylane_runtime_linux::ebpf::{Hook, Program};
 
+use self::namespace::Namespace;
+
 /// The namespaces; gone when this is dropped.
 pub(crate) struct Net {
-    relay: String,
-    world: String,
+    relay: Namespace,
+    world: Namespace,
     passing: Option<Program>,
 }
 
@@ -26,43 +28,30 @@ pub(crate) const PLAYERS: [[&str; 2]; 2] =
     [["198.18.0.2", "198.19.0.7"], ["2001:2::2", "2001:2:0:19::7"]];
 
 impl Net {
-    /// Makes them, with this process's number in their names.
+    /// Makes them. Their interfaces are named as they are.
     pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let net = Self { relay: format!("wr{mark}"), world: format!("ww{mark}"), passing: None };
-        let Self { relay, world, .. } = &net;
-        run(&format!("ip netns add {relay}"));
-        run(&format!("ip netns add {world}"));
-        run(&format!(
-            "ip link add {relay} netns {relay} type veth peer name {world} netns {world}"
-        ));
-        for (name, mac, own4, own6) in [
+        let (relay, world) = (Namespace::new("wr"), Namespace::new("ww"));
+        let net = Self { relay, world, passing: None };
+        let (Self { relay, world, .. }, [link, far_link]) = (&net, [net.interface(), net.world()]);
+        relay.ip(&format!("link add {link} type veth peer name {far_link} netns {far_link}"));
+        for (namespace, mac, own4, own6) in [
             (relay, RELAY_MAC, RELAY[0], RELAY[1]),
             (world, WORLD_MAC, PLAYERS[0][0], PLAYERS[1][0]),
         ] {
-            for line in [
-                "link set lo up".to_owned(),
-                format!("link set {name} address {mac}"),
-                format!("link set {name} up"),
-                format!("addr add {own4}/30 dev {name}"),
-                format!("addr add {own6}/64 dev {name} nodad"),
-            ] {
-                run(&format!("ip -n {name} {line}"));
-            }
+            let name = namespace.name();
+            namespace.ip(&format!("link set {name} address {mac}"));
+            namespace.ip(&format!("link set {name} up"));
+            namespace.ip(&format!("addr add {own4}/30 dev {name}"));
+            namespace.ip(&format!("addr add {own6}/64 dev {name} nodad"));
         }
-        run(&format!("ip -n {world} addr add {}/32 dev lo", PLAYERS[0][1]));
-        run(&format!("ip -n {world} addr add {}/128 dev lo nodad", PLAYERS[1][1]));
+        world.ip(&format!("addr add {}/32 dev lo", PLAYERS[0][1]));
+        world.ip(&format!("addr add {}/128 dev lo nodad", PLAYERS[1][1]));
         for (to, [on_link, _]) in ["198.18.0.0/15", "::/0"].iter().zip(PLAYERS) {
-            run(&format!("ip -n {relay} route add {to} via {on_link}"));
-            run(&format!(
-                "ip -n {relay} neigh add {on_link} lladdr {WORLD_MAC} dev {relay} nud permanent"
-            ));
+            relay.ip(&format!("route add {to} via {on_link}"));
+            relay.ip(&format!("neigh add {on_link} lladdr {WORLD_MAC} dev {link} nud permanent"));
         }
         for own in RELAY {
-            run(&format!(
-                "ip -n {world} neigh add {own} lladdr {RELAY_MAC} dev {world} nud permanent"
-            ));
+            world.ip(&format!("neigh add {own} lladdr {RELAY_MAC} dev {far_link} nud permanent"));
         }
         net
     }
@@ -77,81 +66,53 @@ impl Net {
 
     /// Has the players send whole checksums, as a network card does.
     pub(crate) fn whole_checksums(&self) {
-        self.in_world(|| set(&self.world, TX_CHECKSUMS, 0)).unwrap();
+        self.in_world(|| set(self.world(), TX_CHECKSUMS, 0)).unwrap();
     }
 
     /// Makes the players' interface take what the other end sends by XDP: a pair's does only if it
     /// has a program of its own. This one, which is never begun, lets everything pass.
     pub(crate) fn take_xdp(&mut self) {
         let mut program = Program::load(RelayLimits { sessions: 8, pending: 1 }).unwrap();
-        self.in_world(|| program.attach(Hook::XdpNative, &self.world)).unwrap();
+        self.in_world(|| program.attach(Hook::XdpNative, self.world())).unwrap();
         self.passing = Some(program);
     }
 
     /// Runs `ip` in the relay's namespace.
     pub(crate) fn relay_ip(&self, line: &str) {
-        run(&format!("ip -n {} {line}", self.relay));
+        self.relay.ip(line);
     }
 
     /// What `ip` shows of the relay's interface, as JSON.
     pub(crate) fn shown(&self) -> String {
-        let name = &self.relay;
+        let name = self.interface();
         let shown = Command::new("ip").args(["-n", name, "-j", "link", "show", name]).output();
         String::from_utf8(shown.unwrap().stdout).unwrap()
     }
 
     /// The name of the relay's interface, and of its namespace.
     pub(crate) fn interface(&self) -> &str {
-        &self.relay
+        self.relay.name()
     }
 
     /// Runs `ip` in the players' namespace.
     pub(crate) fn world_ip(&self, line: &str) {
-        run(&format!("ip -n {} {line}", self.world));
+        self.world.ip(line);
     }
 
     /// The name of the players' interface, and of their namespace.
     pub(crate) fn world(&self) -> &str {
-        &self.world
+        self.world.name()
     }
 
     /// Does this in the relay's namespace; threads and sockets made there stay there.
     pub(crate) fn in_relay<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        inside(&self.relay, work)
+        self.relay.inside(work)
     }
 
     /// Does this in the players' namespace.
     pub(crate) fn in_world<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        inside(&self.world, work)
+        self.world.inside(work)
     }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for name in [&self.relay, &self.world] {
-            drop(Command::new("ip").args(["netns", "del", name]).status());
-        }
-    }
-}
-
-fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
-    let file = File::open(format!("/var/run/netns/{namespace}")).unwrap();
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            // SAFETY: changes only what this thread, made for it, sees.
-            let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
-            assert_eq!(result, 0, "{}", io::Error::last_os_error());
-            work()
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-fn run(line: &str) {
-    let mut words = line.split_whitespace();
-    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
-    let why = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {why}(this test needs root and iproute2)");
 }
 
 /// Sets one of an interface's features (linux/ethtool.h).

@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "shared with tests that use all of it")]
 #[path = "../common/mod.rs"]
 mod common;
+mod namespace;
 mod net;
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -22,42 +23,34 @@ use waylane_relay::Mode;
 fn a_socket_whose_network_is_gone_is_rebuilt_and_serves_on_the_next_one() {
     let net = Net::new();
     net.join(WIFI, Family::V4);
-    on_the_road(
-        &net,
-        |_| {},
-        |mut scene| {
-            let before = sockets();
-            net.leave(WIFI);
-            // The application notices nothing and goes on sending.
-            scene.speak();
-            scene.run_until(|_| sockets().is_disjoint(&before));
-            net.join(MOBILE, Family::V4);
-            scene.exchange();
-            scene.is_the_same();
-        },
-    );
+    on_the_road(&net, |mut scene| {
+        let before = sockets();
+        net.leave(WIFI);
+        // The application notices nothing and goes on sending.
+        scene.speak();
+        scene.run_until(|_| sockets().is_disjoint(&before));
+        net.join(MOBILE, Family::V4);
+        scene.exchange();
+        scene.is_the_same();
+    });
 }
 
 #[test]
 fn a_link_that_goes_down_and_up_again_is_taken_up_again() {
     let net = Net::new();
     net.join(WIFI, Family::V4);
-    on_the_road(
-        &net,
-        |_| {},
-        |mut scene| {
-            for _ in 0..3 {
-                let before = sockets();
-                net.roamer_ip("link set wifi down");
-                scene.speak();
-                scene.run_until(|_| sockets().is_disjoint(&before));
-                net.roamer_ip("link set wifi up");
-                net.route(WIFI, Family::V4);
-                scene.exchange();
-            }
-            scene.is_the_same();
-        },
-    );
+    on_the_road(&net, |mut scene| {
+        for _ in 0..3 {
+            let before = sockets();
+            net.roamer_ip("link set wifi down");
+            scene.speak();
+            scene.run_until(|_| sockets().is_disjoint(&before));
+            net.roamer_ip("link set wifi up");
+            net.route(WIFI, Family::V4);
+            scene.exchange();
+        }
+        scene.is_the_same();
+    });
 }
 
 #[test]
@@ -65,38 +58,30 @@ fn another_link_takes_over_without_a_pause() {
     let net = Net::new();
     net.join(MOBILE, Family::V4);
     net.join(WIFI, Family::V4);
-    on_the_road(
-        &net,
-        |_| {},
-        |mut scene| {
-            for (left, next) in [(WIFI, MOBILE), (MOBILE, WIFI)] {
-                net.route(next, Family::V4);
-                net.leave(left);
-                scene.exchange();
-                net.join(left, Family::V4);
-            }
-            scene.is_the_same();
-        },
-    );
+    on_the_road(&net, |mut scene| {
+        for (left, next) in [(WIFI, MOBILE), (MOBILE, WIFI)] {
+            net.route(next, Family::V4);
+            net.leave(left);
+            scene.exchange();
+            net.join(left, Family::V4);
+        }
+        scene.is_the_same();
+    });
 }
 
 #[test]
 fn from_ipv4_to_ipv6_and_back_nothing_is_said_by_the_application() {
     let net = Net::new();
     net.join(WIFI, Family::V4);
-    on_the_road(
-        &net,
-        |_| {},
-        |mut scene| {
-            net.leave(WIFI);
-            net.join(MOBILE, Family::V6);
-            scene.exchange();
-            net.leave(MOBILE);
-            net.join(WIFI, Family::V4);
-            scene.exchange();
-            scene.is_the_same();
-        },
-    );
+    on_the_road(&net, |mut scene| {
+        net.leave(WIFI);
+        net.join(MOBILE, Family::V6);
+        scene.exchange();
+        net.leave(MOBILE);
+        net.join(WIFI, Family::V4);
+        scene.exchange();
+        scene.is_the_same();
+    });
 }
 
 #[test]
@@ -104,20 +89,16 @@ fn the_application_may_say_that_the_network_changed() {
     let net = Net::new();
     net.join(MOBILE, Family::V4);
     net.join(WIFI, Family::V4);
-    on_the_road(
-        &net,
-        |_| {},
-        |mut scene| {
-            for next in [MOBILE, WIFI] {
-                net.route(next, Family::V4);
-                let before = sockets();
-                scene.roamer.net.network_changed().unwrap();
-                assert!(sockets().is_disjoint(&before), "new sockets at once");
-                scene.exchange();
-            }
-            scene.is_the_same();
-        },
-    );
+    on_the_road(&net, |mut scene| {
+        for next in [MOBILE, WIFI] {
+            net.route(next, Family::V4);
+            let before = sockets();
+            scene.roamer.net.network_changed().unwrap();
+            assert!(sockets().is_disjoint(&before), "new sockets at once");
+            scene.exchange();
+        }
+        scene.is_the_same();
+    });
 }
 
 #[test]
@@ -126,7 +107,7 @@ fn a_socket_that_cannot_be_had_yet_is_opened_once_it_can() {
     net.join(WIFI, Family::V4);
     let own = WIFI.own[0].parse::<Ipv4Addr>().unwrap();
     let bound = |config: &mut Config| config.bind_v4 = SocketAddrV4::new(own, 0);
-    on_the_road(&net, bound, |mut scene| {
+    on_the_road_with(&net, bound, |mut scene| {
         net.leave(WIFI);
         let error = scene.roamer.net.network_changed().unwrap_err();
         assert_eq!(error.bind.ip(), IpAddr::V4(own), "{error}");
@@ -148,7 +129,12 @@ struct Scene {
 
 /// Connects a player in the roamer's namespace with one who is where the relay is, and plays there:
 /// sockets belong to the network of the thread that opens them.
-fn on_the_road(
+fn on_the_road(net: &Net, play: impl FnOnce(Scene) + Send) {
+    on_the_road_with(net, |_| {}, play);
+}
+
+/// As [`on_the_road`], with other settings for the roamer.
+fn on_the_road_with(
     net: &Net,
     change: impl FnOnce(&mut Config) + Send,
     play: impl FnOnce(Scene) + Send,
