@@ -3,7 +3,9 @@
 
 mod crypto_support;
 
-use crypto_support::{SUITES, from_hex, hex, key_from_hex, read_vectors, suite_named};
+use crypto_support::{
+    SUITES, from_hex, hex, key_from_hex, over_every_provider, read_vectors, suite_named,
+};
 use waylane_core::crypto::{Crypto, Secret, Suite, TAG_LEN};
 use waylane_core::id::PublicKey;
 use waylane_core::noise::{
@@ -13,17 +15,6 @@ use waylane_core::noise::{
 use waylane_crypto::Seeded;
 use waylane_crypto::pure::Pure;
 use waylane_crypto::ring::Ring;
-
-macro_rules! over_every_provider {
-    ($($test:ident),* $(,)?) => {
-        mod ring {
-            $(#[test] fn $test() { super::$test::<super::Ring<super::Seeded>>(); })*
-        }
-        mod pure {
-            $(#[test] fn $test() { super::$test::<super::Pure<super::Seeded>>(); })*
-        }
-    };
-}
 
 over_every_provider!(
     published_vectors,

@@ -6,7 +6,8 @@ mod crypto_support;
 use core::time::Duration;
 
 use crypto_support::{
-    SUITES, from_hex, hex, key_from_hex, read_vectors, suite_named, vectors_path,
+    SUITES, from_hex, hex, key_from_hex, over_every_provider, read_vectors, suite_named,
+    vectors_path,
 };
 use serde_json::{Value, json};
 use waylane_core::crypto::{Crypto, Secret, Suite, TAG_LEN};
@@ -21,17 +22,6 @@ use waylane_core::time::Instant;
 use waylane_crypto::Seeded;
 use waylane_crypto::pure::Pure;
 use waylane_crypto::ring::Ring;
-
-macro_rules! over_every_provider {
-    ($($test:ident),* $(,)?) => {
-        mod ring {
-            $(#[test] fn $test() { super::$test::<super::Ring<super::Seeded>>(); })*
-        }
-        mod pure {
-            $(#[test] fn $test() { super::$test::<super::Pure<super::Seeded>>(); })*
-        }
-    };
-}
 
 over_every_provider!(
     the_committed_vectors_hold,

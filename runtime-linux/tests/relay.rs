@@ -2,14 +2,15 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
+mod logged;
 #[path = "../../relay/tests/running/mod.rs"]
 mod running;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use logged::logged;
 use running::client::{Client, data};
 use running::{Running, Socket};
 use seccompiler::{
@@ -42,24 +43,19 @@ fn workers_serve_everybody_whoever_bound_where() {
 fn what_a_container_refuses_is_said_once_and_done_without() {
     let _alone = alone();
     // io_uring, bpf, segmentation, huge pages and merging: as strict containers are.
-    let log = Log::default();
-    let shown = log.clone();
-    thread::spawn(move || {
-        let writer = move || shown.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
+    let ((), log) = thread::spawn(|| {
         // The relay's threads inherit the filter, as the container's would.
         apply_filter(&strict()).unwrap();
-        tracing::subscriber::with_default(subscriber, || {
+        logged(|| {
             for io in [IoChoice::Uring, IoChoice::Auto] {
                 let relay = Running::start(&dev("127.0.0.1:0", io), back_end).unwrap();
                 everybody_hears_everybody(&relay);
                 relay.stop();
             }
-        });
+        })
     })
     .join()
     .unwrap();
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     for (words, times) in [
         ("uring is not to be had here: Operation not permitted", 2),
         ("sockets by mmsg, the others are refused", 2),
@@ -152,19 +148,4 @@ fn strict() -> BpfProgram {
     let arch = std::env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap();
     filter.try_into().unwrap()
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -5,6 +5,19 @@ use std::path::PathBuf;
 use serde_json::Value;
 use waylane_core::crypto::Suite;
 
+/// Makes a test of each of these functions over each provider.
+macro_rules! over_every_provider {
+    ($($test:ident),* $(,)?) => {
+        mod ring {
+            $(#[test] fn $test() { super::$test::<super::Ring<super::Seeded>>(); })*
+        }
+        mod pure {
+            $(#[test] fn $test() { super::$test::<super::Pure<super::Seeded>>(); })*
+        }
+    };
+}
+pub(crate) use over_every_provider;
+
 pub(crate) const SUITES: [Suite; 2] = [Suite::AesGcm, Suite::ChaChaPoly];
 
 pub(crate) fn suite_named(name: &str) -> Suite {

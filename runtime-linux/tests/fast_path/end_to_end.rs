@@ -3,9 +3,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -16,6 +14,7 @@ use waylane_core::wire::hop::ControlMessage;
 use waylane_relay::{FastPathChoice, RelayCounters};
 use waylane_runtime_linux::back_end;
 
+use crate::logged::logged;
 use crate::net::{Net, PLAYERS};
 use crate::running::client::{Hop as _, data};
 use crate::running::{Running, Socket};
@@ -65,13 +64,8 @@ fn off_is_off() {
 fn where_the_kernel_refuses_ebpf_the_workers_forward() {
     let net = Net::new();
     let (relay, log) = net.in_relay(|| {
-        let log = Log::default();
-        let shown = log.clone();
-        let writer = move || shown.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
         apply_filter(&without_ebpf()).unwrap();
-        let relay = tracing::subscriber::with_default(subscriber, || start(FastPathChoice::Xdp, 0));
-        (relay, String::from_utf8(log.0.lock().unwrap().clone()).unwrap())
+        logged(|| start(FastPathChoice::Xdp, 0))
     });
     let told = "no fast path, the workers forward everything: ";
     assert_eq!(log.matches(told).count(), 1, "{log}");
@@ -391,21 +385,6 @@ fn without_ebpf() -> BpfProgram {
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let arch = std::env::consts::ARCH.try_into().unwrap();
     SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap().try_into().unwrap()
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A minute's, so that a test that fails ends.

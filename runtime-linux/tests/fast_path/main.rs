@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
+#[path = "../logged/mod.rs"]
+mod logged;
 #[path = "../../../relay/tests/running/mod.rs"]
 mod running;
 
