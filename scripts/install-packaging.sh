@@ -15,6 +15,8 @@ missing=()
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v musl-gcc >/dev/null || missing+=(musl-tools)
+command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
 command -v ip >/dev/null || missing+=(iproute2)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 has_schemas() { "$venv/bin/python" -c 'import compose_spec, kubernetes_validate, yaml' 2>/dev/null; }

@@ -81,7 +81,7 @@ struct Done {
     computed: Option<Duration>,
 }
 
-static STEPS: [Step; 34] = [
+static STEPS: [Step; 35] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -104,6 +104,7 @@ static STEPS: [Step; 34] = [
     Step { name: "packaging: what ships", run: packaging::check },
     Step { name: "packaging: image", run: packaging::image },
     Step { name: "packaging: operating.md", run: packaging::follow },
+    Step { name: "packaging: service", run: packaging::service },
     Step { name: "fuzz", run: fuzz::check },
     Step { name: "loom", run: loom::check },
     Step { name: "back ends, sanitized", run: sanitizer::check },

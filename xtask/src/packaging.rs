@@ -38,6 +38,14 @@ pub(crate) fn follow(root: &Path) -> Result<(), Failure> {
     script(root, "scripts/follow-operating.sh", &[program(root)?])
 }
 
+/// The unit, under a systemd that runs for it. Needs root.
+///
+/// # Errors
+/// When the service does not start, reload, upgrade, drain or end as `docs/operating.md` says.
+pub(crate) fn service(root: &Path) -> Result<(), Failure> {
+    script(root, "scripts/check-service.sh", &[program(root)?])
+}
+
 fn program(root: &Path) -> Result<PathBuf, Failure> {
     Ok(programs(root)?.join("waylane"))
 }

@@ -18,19 +18,20 @@ use options::Task;
 /// # Errors
 /// When the settings do not serve, or the relay cannot be started.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    if options.task == Task::SampleConfig {
-        print!("{}", sample());
-        return Ok(());
-    }
-    let settings = settings(options)?;
     match options.task {
-        Task::Run => relay(options, &checked(&settings)?),
-        Task::CheckConfig => check(&checked(&settings)?),
-        Task::Health => health::check(&checked(&settings)?).map_err(Failure::from),
-        Task::PrintConfig | Task::SampleConfig => {
-            print!("{}", settings.print());
+        Task::Run => relay(options, &checked(options)?),
+        Task::CheckConfig => check(&checked(options)?),
+        Task::Health => health::check(&checked(options)?).map_err(Failure::from),
+        Task::PrintConfig => {
+            print!("{}", settings(options)?.print());
             Ok(())
         }
+        Task::SampleConfig => {
+            print!("{}", sample());
+            Ok(())
+        }
+        #[cfg(unix)]
+        Task::Apart => signals::start_apart().map_err(Failure::from),
     }
 }
 
@@ -43,8 +44,8 @@ fn settings(options: &Options) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-fn checked(settings: &Settings) -> Result<Config, Failure> {
-    settings.check().map_err(|error| Failure::new(Failure::CONFIGURATION, &error))
+fn checked(options: &Options) -> Result<Config, Failure> {
+    settings(options)?.check().map_err(|error| Failure::new(Failure::CONFIGURATION, &error))
 }
 
 /// The settings serve; do the files that they name?

@@ -29,6 +29,9 @@ pub(crate) enum Task {
     SampleConfig,
     /// Asks the running relay whether it answers.
     Health,
+    /// Starts the relay as nobody's child.
+    #[cfg(unix)]
+    Apart,
 }
 
 impl Options {
@@ -84,6 +87,9 @@ impl Args for Options {
             switch(PRINT).help("Print the settings and where each comes from; no file is opened"),
             switch(HEALTH).help("Say whether the relay that runs by these settings answers"),
             switch(SAMPLE).help("Print a file with every setting and what it is for"),
+            // What a relay that is told to upgrade starts.
+            #[cfg(unix)]
+            switch(APART).hide(true),
         ];
         let tasks = ArgGroup::new("task").args([CHECK, PRINT, SAMPLE, HEALTH]);
         command.args(own).group(tasks).args(KEYS.iter().map(flag))
@@ -101,6 +107,8 @@ impl FromArgMatches for Options {
             () if matches.get_flag(PRINT) => Task::PrintConfig,
             () if matches.get_flag(SAMPLE) => Task::SampleConfig,
             () if matches.get_flag(HEALTH) => Task::Health,
+            #[cfg(unix)]
+            () if matches.get_flag(APART) => Task::Apart,
             () => Task::Run,
         };
         let value = |key: &'static Key| {
@@ -176,6 +184,9 @@ const CHECK: &str = "check-config";
 const PRINT: &str = "print-config";
 const SAMPLE: &str = "sample-config";
 const HEALTH: &str = "health";
+/// Has the relay started by a process that ends at once.
+#[cfg(unix)]
+pub(super) const APART: &str = "apart";
 
 #[cfg(test)]
 mod tests {

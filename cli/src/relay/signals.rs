@@ -2,6 +2,8 @@
 
 use waylane_relay::{Config, RelayHandle};
 
+#[cfg(unix)]
+use super::options::APART;
 use super::service;
 
 /// Follows signals from now on: the first SIGTERM or SIGINT drains, a second one stops at once;
@@ -98,13 +100,31 @@ fn upgrade(relay: &RelayHandle) {
     }
     let started = program().and_then(|program| {
         let mut command = std::process::Command::new(program);
-        // It feeds the watchdog in place of this process.
-        command.args(std::env::args_os().skip(1)).env_remove("WATCHDOG_PID").spawn()
+        command.args(std::env::args_os().skip(1)).arg(format!("--{APART}")).status()
     });
     match started {
-        Ok(next) => tracing::info!(process = next.id(), "the next relay starts"),
+        Ok(status) if status.success() => tracing::info!("the next relay starts"),
+        Ok(status) => tracing::error!("no upgrade: the next relay cannot be started: {status}"),
         Err(error) => tracing::error!("no upgrade: the next relay cannot be started: {error}"),
     }
+}
+
+/// Starts the relay of this command line as the first process's child, not as a running relay's: of
+/// a main process that is not its own child systemd learns no end, and at a stop it kills that one
+/// at once in place of waiting until it has drained.
+///
+/// # Errors
+/// The system's.
+#[cfg(unix)]
+pub(super) fn start_apart() -> Result<(), String> {
+    let own = format!("--{APART}");
+    let started = program().and_then(|program| {
+        let mut command = std::process::Command::new(program);
+        command.args(std::env::args_os().skip(1).filter(|argument| *argument != *own));
+        // It feeds the watchdog in place of the process that was told to.
+        command.env_remove("WATCHDOG_PID").spawn()
+    });
+    started.map(drop).map_err(|error| format!("the next relay cannot be started: {error}"))
 }
 
 /// The program as it is now: on Linux the name of a file that was replaced has a mark at its end.
