@@ -13,7 +13,7 @@ use waylane_core::directory::RelayEntry;
 use waylane_core::endpoint::{Config, Endpoint, Event, RelayLostReason, RelayRefusedReason};
 use waylane_core::relay::{RelayConfig, TokenRules};
 use waylane_core::time::Instant;
-use waylane_core::token::{Claims, KeyId, Region, Token, TokenKeys};
+use waylane_core::token::{Claims, Region, Token, TokenKeys};
 use waylane_crypto::{Seeded, TokenSigner};
 use waylane_sim::Heap;
 
@@ -165,16 +165,7 @@ impl Table {
 }
 
 fn token(until_second: u64) -> Token {
-    signer().issue(&Claims {
-        key: KeyId::default(),
-        expiry_unix_s: 1_700_000_000 + until_second,
-        peer: None,
-        subject: [0; 16],
-        region: Region::NONE,
-        sessions: 0,
-        packets_per_second: 0,
-        bytes_per_second: 0,
-    })
+    signer().issue(&Claims::until(1_700_000_000 + until_second))
 }
 
 fn signer() -> TokenSigner {

@@ -11,7 +11,7 @@ use running::client::{Client, Hop as _, data};
 use running::{Running, Socket};
 use waylane_core::crypto::Secret;
 use waylane_core::id::PublicKey;
-use waylane_core::token::{Claims, KeyId, Region};
+use waylane_core::token::Claims;
 use waylane_core::wire::hop::{ControlMessage, Probe, Refused, RefusedReason};
 use waylane_crypto::TokenSigner;
 use waylane_relay::{BackEnd, Config, IoChoice, Mode, Relay, RelayState, StartError};
@@ -176,16 +176,7 @@ fn what_cannot_start_says_why() {
 }
 
 fn claims(peer: PublicKey) -> Claims {
-    Claims {
-        key: KeyId::default(),
-        expiry_unix_s: u64::from(u32::MAX),
-        peer: Some(peer),
-        subject: [0; 16],
-        region: Region::NONE,
-        sessions: 0,
-        packets_per_second: 0,
-        bytes_per_second: 0,
-    }
+    Claims { peer: Some(peer), ..Claims::until(u64::from(u32::MAX)) }
 }
 
 fn dev(listen: &str) -> Config {
