@@ -3,10 +3,11 @@
 use crate::channel::{Block, ChannelSlot, Node};
 use crate::connection::Peer;
 use crate::crypto::Crypto;
-use crate::endpoint::{DeadlineSlot, IndexSlot, RelaySlot, RequestSlot, index_len};
+use crate::endpoint::{DeadlineSlot, IndexSlot, RelaySlot, Relays, RequestSlot, index_len};
 use crate::fleet::SignedDirectory;
 use crate::limits::Limits;
 use crate::recovery::SentSlot;
+use crate::time::Instant;
 
 /// Where an endpoint's slices come from: a heap, a `static` arena, a block handed over from C.
 ///
@@ -39,6 +40,8 @@ pub(crate) struct Memory<C: Crypto, L: Lender> {
     relays: L::Slice<RelaySlot<C>>,
     /// How many relays the directory has: they fill `relays` from the front, and none is taken out.
     relays_added: usize,
+    /// Before this no relay has anything to do, as far as that was found out.
+    relays_rest_until: Instant,
     requests: L::Slice<RequestSlot>,
     channels: L::Slice<ChannelSlot>,
     send_blocks: L::Slice<Block>,
@@ -54,7 +57,7 @@ pub(crate) struct Lent<'a, C: Crypto> {
     pub(crate) peer_index: &'a mut [IndexSlot],
     pub(crate) deadlines: &'a mut [DeadlineSlot],
     /// Those of the directory.
-    pub(crate) relays: &'a mut [RelaySlot<C>],
+    pub(crate) relays: Relays<'a, C>,
     pub(crate) requests: &'a mut [RequestSlot],
     pub(crate) channels: &'a mut [ChannelSlot],
     pub(crate) send_blocks: &'a mut [Block],
@@ -73,6 +76,7 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
             deadlines: lender.lend(peers, DeadlineSlot::default),
             relays: lender.lend(usize::from(limits.relays), RelaySlot::default),
             relays_added: 0,
+            relays_rest_until: Instant::ZERO,
             requests: lender.lend(usize::from(limits.requests), RequestSlot::default),
             channels: lender.lend(channels.slots_total() as usize, ChannelSlot::default),
             send_blocks: lender.lend(channels.send_blocks_total() as usize, Block::default),
@@ -88,7 +92,10 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
             peers: self.peers.as_mut(),
             peer_index: self.peer_index.as_mut(),
             deadlines: self.deadlines.as_mut(),
-            relays: self.relays.as_mut().get_mut(..self.relays_added).unwrap_or_default(),
+            relays: Relays::new(
+                self.relays.as_mut().get_mut(..self.relays_added).unwrap_or_default(),
+                &mut self.relays_rest_until,
+            ),
             requests: self.requests.as_mut(),
             channels: self.channels.as_mut(),
             send_blocks: self.send_blocks.as_mut(),
@@ -143,7 +150,24 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
     }
 
     pub(crate) fn relays_mut(&mut self) -> &mut [RelaySlot<C>] {
+        self.relays_rest_until = Instant::ZERO;
         self.relays.as_mut().get_mut(..self.relays_added).unwrap_or_default()
+    }
+
+    /// Whether no relay has anything to send, to tell or to do by `now`. So it is nearly always, and
+    /// then no relay is looked at.
+    #[inline]
+    pub(crate) fn relays_rest(&mut self, now: Instant) -> bool {
+        let rest = now < self.relays_rest_until;
+        debug_assert!(!rest || self.relays().iter().all(|slot| now < slot.rests_until()));
+        rest || self.find_relays_resting(now)
+    }
+
+    #[inline(never)]
+    fn find_relays_resting(&mut self, now: Instant) -> bool {
+        let rest_until = self.relays().iter().map(RelaySlot::rests_until).min();
+        self.relays_rest_until = rest_until.unwrap_or(Instant::FAR);
+        now < self.relays_rest_until
     }
 
     /// One more relay, and its place; `None` if the directory is full.
@@ -151,6 +175,7 @@ impl<C: Crypto, L: Lender> Memory<C, L> {
         let place = self.relays_added;
         let slot = self.relays.as_mut().get_mut(place)?;
         self.relays_added += 1;
+        self.relays_rest_until = Instant::ZERO;
         Some((place, slot))
     }
 }

@@ -21,7 +21,7 @@ use core::time::Duration;
 
 use crate::channel::{Block, ChannelSlot, Channels, Pools, TakenMessage};
 use crate::crypto::{Crypto, Secret, Suites};
-use crate::endpoint::{ConnectionQuality, Counters, DisconnectReason, Link, RelaySlot};
+use crate::endpoint::{ConnectionQuality, Counters, DisconnectReason, Link, RelaySlot, Relays};
 use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
 use crate::noise::KeyPair;
 use crate::pool::Pool;
@@ -169,7 +169,7 @@ pub(crate) struct Context<'a, C: Crypto> {
     pub(crate) identity: &'a KeyPair,
     pub(crate) me: PeerId,
     pub(crate) settings: &'a Settings,
-    pub(crate) relays: &'a mut [RelaySlot<C>],
+    pub(crate) relays: Relays<'a, C>,
     pub(crate) pools: Pools<'a>,
     pub(crate) sent: SentPool<'a>,
     pub(crate) counters: &'a mut Counters,

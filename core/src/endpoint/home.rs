@@ -91,7 +91,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 self.hurry_probes(relay);
             }
         } else if moved {
-            let context = self.parts().context;
+            let mut context = self.parts().context;
             context.relays[usize::from(relay.0)].restart(now, context.crypto);
         }
     }
@@ -292,7 +292,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let due =
             self.indices().find(|index| self.relay_slot(*index).measure().next_at() <= now)?;
         let pause = self.probe_pause(due);
-        let context = self.parts().context;
+        let mut context = self.parts().context;
         let slot = context.relays.get_mut(usize::from(due.0))?;
         let len = slot.poll_probe(now, pause, context.crypto, out)?;
         Some((due, len))
@@ -362,7 +362,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     fn want_relay(&mut self, relay: RelayIndex) {
-        let context = self.parts().context;
+        let mut context = self.parts().context;
         context.relays[usize::from(relay.0)].want(context.now, context.crypto);
     }
 
@@ -444,34 +444,39 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// Leaves relays that neither serve nor are needed by a connection.
     fn review_guests(&mut self, now: Instant) {
         let home = &self.state.home;
+        let due = match home.review_at {
+            Some(at) if at > now => return,
+            at => at.is_some(),
+        };
         let kept = [home.relay, home.standby, home.next];
-        let due = home.review_at.is_some_and(|at| at <= now);
-        let waiting = home.review_at.filter(|at| *at > now);
         let searching = !home.relay.is_some_and(|home| self.relay_slot(home).may_stay_home());
-        let parts = self.parts();
+        let mut parts = self.parts();
         let mut guests = false;
-        for (n, slot) in parts.context.relays.iter_mut().enumerate() {
+        for n in 0..parts.context.relays.len() {
+            let slot = &parts.context.relays[n];
             let index = RelayIndex(n as u8);
             let Some(id) = slot.id().filter(|_| slot.is_wanted()) else { continue };
             let vetoed = slot.is_vetoed();
-            let stays = !vetoed && (searching || kept.contains(&Some(index)));
-            let mut peers = parts.peers.iter();
-            let needed = |peer: &Peer<C>| {
-                if vetoed { peer.uses_relay(index) } else { peer.needs_relay(index, id) }
-            };
-            let needed = stays || peers.any(needed);
-            // What others still send by way of a relay that they are leaving, too, is waited for.
-            let last = !slot.removed || vetoed || slot.parting;
+            let guest = slot.removed || vetoed || !kept.contains(&Some(index));
             if due {
+                let stays = !vetoed && (searching || kept.contains(&Some(index)));
+                let needed = |peer: &Peer<C>| {
+                    if vetoed { peer.uses_relay(index) } else { peer.needs_relay(index, id) }
+                };
+                let needed = stays || parts.peers.iter().any(needed);
+                // What others still send by way of a relay that they are leaving, too, is waited
+                // for.
+                let last = !slot.removed || vetoed || slot.parting;
+                let slot = &mut parts.context.relays[n];
                 slot.parting = !needed;
+                if !needed && last {
+                    slot.leave();
+                    continue;
+                }
             }
-            if due && !needed && last {
-                slot.leave();
-            } else {
-                guests |= slot.removed || vetoed || !kept.contains(&Some(index));
-            }
+            guests |= guest;
         }
-        self.state.home.review_at = waiting.or_else(|| guests.then(|| now + REVIEW));
+        self.state.home.review_at = guests.then(|| now + REVIEW);
     }
 
     /// The relay that the route names first.

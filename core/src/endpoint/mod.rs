@@ -16,6 +16,7 @@ mod index;
 mod parts;
 mod queue;
 mod receive;
+mod relays;
 mod request;
 mod stats;
 mod transmit;
@@ -34,6 +35,7 @@ pub use hop::{RelaySlot, RelayState};
 pub use index::IndexSlot;
 pub(crate) use index::index_len;
 pub use queue::Link;
+pub(crate) use relays::Relays;
 pub use request::RequestSlot;
 pub use stats::{ConnectionQuality, PeerStats, RelayStatus};
 pub use transmit::{TimerReason, Transmit};
@@ -453,7 +455,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     pub fn set_token(&mut self, token: Option<Token>) {
         self.state.token = token;
         let now = self.state.now;
-        let parts = self.parts();
+        let mut parts = self.parts();
         for slot in parts.context.relays.iter_mut() {
             slot.show_token(now, parts.context.crypto);
         }
@@ -488,7 +490,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// Asks for another session id at every relay, so that whoever noted the old one loses track.
     pub fn rotate_session(&mut self) {
         let now = self.state.now;
-        let parts = self.parts();
+        let mut parts = self.parts();
         for slot in parts.context.relays.iter_mut().filter(|slot| slot.is_wanted()) {
             slot.rotate(now, parts.context.crypto);
         }
@@ -497,7 +499,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     /// The system says that the network changed: every session is asked for again at once.
     pub fn network_changed(&mut self) {
         let now = self.state.now;
-        let parts = self.parts();
+        let mut parts = self.parts();
         for slot in parts.context.relays.iter_mut() {
             slot.restart(now, parts.context.crypto);
         }

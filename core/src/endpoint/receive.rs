@@ -145,7 +145,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let place = usize::from(relay.0);
         let token = self.state.token;
         let parts = self.parts();
-        let context = parts.context;
+        let mut context = parts.context;
         let waited = context.waited;
         let mut hop = HopContext {
             waited,

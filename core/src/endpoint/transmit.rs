@@ -184,11 +184,11 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     }
 
     /// Whether there may be events of the endpoint itself.
-    fn has_own_news(&self) -> bool {
+    fn has_own_news(&mut self) -> bool {
         self.state.route_news
             || self.state.fleet.has_news()
             || self.state.request_news
-            || self.memory.relays().iter().any(RelaySlot::has_notice)
+            || !self.memory.relays_rest(self.state.now)
     }
 
     /// Events of the endpoint itself: relays, the route, strangers.
@@ -226,16 +226,23 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     fn poll_relay_event(&mut self) -> Option<Event<'static>> {
         let place = self.memory.relays().iter().position(RelaySlot::has_notice)?;
-        let parts = self.parts();
+        let mut parts = self.parts();
         let slot = &mut parts.context.relays[place];
         let relay = slot.id()?;
         slot.take_event(relay)
     }
 
     fn handle_relay_timeouts(&mut self, now: Instant) {
+        if !self.memory.relays_rest(now) {
+            self.handle_due_relays(now);
+        }
+    }
+
+    #[inline(never)]
+    fn handle_due_relays(&mut self, now: Instant) {
         let answering = |slot: &RelaySlot<C>| slot.proven_session().is_some();
         let answering = self.memory.relays().iter().filter(|slot| answering(slot)).count();
-        let parts = self.parts();
+        let mut parts = self.parts();
         let mut changed = false;
         let mut lost: heapless::Vec<RelayIndex, { RELAYS_MAX as usize }> = heapless::Vec::new();
         for (n, slot) in parts.context.relays.iter_mut().enumerate() {
@@ -258,7 +265,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     fn transmit_hop(&mut self, out: &mut [u8]) -> Option<Transmit> {
         let now = self.state.now;
         let asks = self.state.fleet.wants_transmit(now);
-        if !asks && !self.memory.relays().iter().any(|slot| slot.wants_transmit(now)) {
+        let rest = self.memory.relays_rest(now)
+            || !self.memory.relays().iter().any(|slot| slot.wants_transmit(now));
+        if rest && !asks {
             return None;
         }
         self.transmit_to_relays(out)
@@ -268,7 +277,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
     fn transmit_to_relays(&mut self, out: &mut [u8]) -> Option<Transmit> {
         let token = self.state.token;
         let parts = self.parts();
-        let context = parts.context;
+        let mut context = parts.context;
         let waited = context.waited;
         let mut hop = HopContext {
             waited,
@@ -292,7 +301,9 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
 
     /// The last word to a relay, when nothing else is to be sent through it.
     fn transmit_unbind(&mut self, out: &mut [u8]) -> Option<Transmit> {
-        if !self.memory.relays().iter().any(RelaySlot::wants_unbind) {
+        let none = self.memory.relays_rest(self.state.now)
+            || !self.memory.relays().iter().any(RelaySlot::wants_unbind);
+        if none {
             return None;
         }
         self.memory.relays_mut().iter_mut().find_map(|slot| {
@@ -360,7 +371,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                     break;
                 }
             }
-            let relay_slot = &mut parts.context.relays[usize::from(relay.0)];
+            let relay_slot = parts.context.relays.at_rest(usize::from(relay.0));
             relay_slot.remember(&out[last..len]);
             let to = relay_slot.address();
             if parts.peers[slot].wants_transmit(&parts.context, Scope::Everything) {

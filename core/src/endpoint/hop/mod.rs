@@ -403,6 +403,12 @@ impl<C: Crypto> RelaySlot<C> {
         attempt.min(bound).min(self.measure.next_at())
     }
 
+    /// Before this, and unless something changes, there is nothing to do here, to send or to tell.
+    pub(crate) fn rests_until(&self) -> Instant {
+        let due = self.has_notice() || self.wants_unbind();
+        if due { Instant::ZERO } else { self.poll_timeout() }
+    }
+
     /// Gives up what has not been answered. `others` says whether any other relay answers.
     pub(crate) fn handle_timeout(&mut self, now: Instant, others: bool, crypto: &mut C) {
         if let Some(bound) = &mut self.bound {
