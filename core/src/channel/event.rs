@@ -82,6 +82,35 @@ impl Channels {
         Some(message)
     }
 
+    /// Takes back the message lent last where that leaves nothing else to do or to tell, as mostly it
+    /// does when messages are few; `false` if not, and then nothing has happened.
+    #[inline]
+    pub(crate) fn take_back(&mut self, pools: Pools<'_>) -> bool {
+        if self.lent == NO_SLOT || !self.ready.is_empty() || !self.waiting.is_empty() {
+            return false;
+        }
+        // By value and apart: what is lent on as a whole has to be laid out in memory first.
+        let Pools { mut slots, mut receive, shares, .. } = pools;
+        let state = &mut slots[u32::from(self.lent)];
+        let half = &mut state.receive;
+        match state.reliability {
+            Reliability::Unreliable | Reliability::UnreliableSequenced => {
+                half.consumed = half.lent_end;
+                let freed = half.settle_queue(&mut receive);
+                self.accounts.receive.release(&mut shares.receive, freed);
+            }
+            Reliability::Reliable if state.state == State::Open && self.completing != self.lent => {
+                if !half.settles_simply() {
+                    return false;
+                }
+                half.consumed = half.lent_end;
+            }
+            Reliability::Reliable | Reliability::ReliableUnordered => return false,
+        }
+        self.lent = NO_SLOT;
+        true
+    }
+
     /// As [`Channels::poll_event`], but does not yet lend a message's bytes.
     pub(crate) fn take_event(&mut self, pools: &mut Pools<'_>) -> Option<TakenEvent> {
         self.settle(pools);

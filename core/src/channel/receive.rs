@@ -205,16 +205,8 @@ impl Channels {
             self.settle_reliable(pools, slot);
             return;
         }
-        let freed = if receive.whole == 0 {
-            receive.consumed = 0;
-            receive.contiguous = 0;
-            receive.chain.restart(&mut pools.receive, 0)
-        } else {
-            receive.chain.release_to(&mut pools.receive, receive.consumed)
-        };
-        if freed > 0 {
-            self.accounts.receive.release(&mut pools.shares.receive, freed);
-        }
+        let freed = receive.settle_queue(&mut pools.receive);
+        self.accounts.receive.release(&mut pools.shares.receive, freed);
     }
 
     fn settle_reliable(&mut self, pools: &mut Pools<'_>, slot: u16) {
@@ -484,6 +476,23 @@ impl ReceiveHalf {
         self.lent_end = start + (head + len) as u64;
         self.whole -= 1;
         Some((block, at + head, len))
+    }
+
+    /// Gives back the blocks of the unreliable messages that were read; returns how many.
+    pub(super) fn settle_queue(&mut self, pool: &mut Pool<'_, Block>) -> u32 {
+        if self.whole > 0 {
+            return self.chain.release_to(pool, self.consumed);
+        }
+        (self.consumed, self.contiguous) = (0, 0);
+        self.chain.restart(pool, 0)
+    }
+
+    /// Whether a stream has nothing to do but to go on when the message lent last was read: no block
+    /// is to be given back, no window to be widened, and no message waits for credit.
+    pub(super) fn settles_simply(&self) -> bool {
+        self.chain.in_first(self.lent_end).is_some()
+            && !self.is_busy(self.lent_end)
+            && self.needed <= self.covered()
     }
 
     /// Whether a quarter of the window was read since it last grew, when all below `consumed` is.

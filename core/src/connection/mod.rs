@@ -19,7 +19,7 @@ mod timers;
 
 use core::time::Duration;
 
-use crate::channel::{Block, ChannelSlot, Channels, Pools, TakenMessage};
+use crate::channel::{Block, ChannelSlot, Channels, Pools, Scope, TakenMessage};
 use crate::crypto::{Crypto, Secret, Suites};
 use crate::endpoint::{ConnectionQuality, Counters, DisconnectReason, Link, RelaySlot, Relays};
 use crate::id::{ApplicationId, PeerId, PublicKey, RelayId, SessionId};
@@ -520,6 +520,18 @@ impl<C: Crypto> Peer<C> {
     ) -> Option<(PeerId, TakenMessage)> {
         let id = self.id.filter(|_| self.phase == Phase::Connected && !self.has_notices())?;
         Some((id, self.channels.take_message(slots, blocks)?))
+    }
+
+    /// Takes back the message lent last, if after that nothing is left to be told or done; `false`
+    /// if there may be, and then nothing has happened.
+    #[inline]
+    pub(crate) fn take_back_message(&mut self, pools: Pools<'_>) -> bool {
+        let quiet = self.phase == Phase::Connected
+            && !self.has_notices()
+            && self.notices.gone.is_none()
+            // What reading makes due is asked for by who looks closer.
+            && !self.channels.wants_to_send(Scope::Protocol);
+        quiet && self.channels.take_back(pools)
     }
 
     /// What the application is to be told next, besides messages and channels; `last` says that

@@ -252,10 +252,20 @@ impl<C: Crypto> Peer<C> {
     }
 
     /// Whether a call of [`transmit`](Self::transmit) in this scope may have something to write.
+    #[inline]
     pub(crate) fn wants_transmit(&self, context: &Context<'_, C>, scope: Scope) -> bool {
         if self.handshake_due() {
             return true;
         }
+        if self.phase != Phase::Connected {
+            return self.wants_transmit_unconnected(scope);
+        }
+        let owed = self.owed.ack || self.owed.ping || self.owed.route == RouteOwed::Yes;
+        let wants = owed || self.channels.wants_to_send(scope);
+        self.sending.is_some() && (wants || self.paths.due(context.now).is_some())
+    }
+
+    fn wants_transmit_unconnected(&self, scope: Scope) -> bool {
         if self.sending.is_none() {
             return false;
         }
@@ -265,15 +275,8 @@ impl<C: Crypto> Peer<C> {
                 let data = scope == Scope::Everything && self.channels.has_data_to_send();
                 self.early_room() > 0 && (self.owed.ping || data)
             }
-            Phase::Connected => {
-                self.paths.due(context.now).is_some()
-                    || self.owed.ack
-                    || self.owed.ping
-                    || self.owed.route == RouteOwed::Yes
-                    || self.channels.wants_to_send(scope)
-            }
             Phase::Closing { .. } => self.owed.disconnect && scope == Scope::Everything,
-            Phase::Free | Phase::Closed => false,
+            Phase::Connected | Phase::Free | Phase::Closed => false,
         }
     }
 

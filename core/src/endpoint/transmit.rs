@@ -108,14 +108,27 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         {
             return Some(event);
         }
-        if self.state.events.len() == 0 {
-            return None;
+        while self.state.events.len() > 0 {
+            if let Some((peer, message)) = self.take_message() {
+                let (channel, payload) = message.lend(self.memory.receive_blocks());
+                return Some(Event::Message { peer, channel, payload });
+            }
+            if !self.take_back_message() {
+                return self.poll_peer_event();
+            }
         }
-        if let Some((peer, message)) = self.take_message() {
-            let (channel, payload) = message.lend(self.memory.receive_blocks());
-            return Some(Event::Message { peer, channel, payload });
+        None
+    }
+
+    /// Takes back the message that the first peer lent, and the peer out of the queue if nothing
+    /// else is to be told of it.
+    fn take_back_message(&mut self) -> bool {
+        let Parts { peers, events, context, .. } = self.parts();
+        let quiet = events.first().is_some_and(|slot| peers[slot].take_back_message(context.pools));
+        if quiet {
+            events.pop(peers);
         }
-        self.poll_peer_event()
+        quiet
     }
 
     /// The next message where nothing is to be told or done before it.

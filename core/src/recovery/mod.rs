@@ -216,7 +216,9 @@ impl Recovery {
     /// When [`on_timeout`](Self::on_timeout) is due; `None` while nothing is in flight.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.used_paths().iter().filter_map(PathRecovery::timeout).min()
+        let earliest =
+            self.used_paths().iter().map(PathRecovery::timeout).fold(Instant::FAR, Ord::min);
+        (earliest != Instant::FAR).then_some(earliest)
     }
 
     /// Does what is due by `now`: declares losses, or asks for a probe. To be repeated until
@@ -237,7 +239,8 @@ impl Recovery {
         }
         for index in PathIndex::ALL {
             let path = &mut self.paths[index.get()];
-            if path.pto_at().is_some_and(|at| at <= now) {
+            let due = path.pto_at();
+            if due <= now && due != Instant::FAR {
                 return TimeoutAction::Probe { path: index, count: path.on_pto(now) };
             }
         }

@@ -272,15 +272,15 @@ impl PathRecovery {
         });
     }
 
-    /// When a probe is due (RFC 9002 §6.2).
-    pub(super) fn pto_at(&self) -> Option<Instant> {
+    /// When a probe is due (RFC 9002 §6.2); [`Instant::FAR`] if none is.
+    pub(super) fn pto_at(&self) -> Instant {
         if self.outstanding == 0 || self.loss_time != Instant::FAR {
-            return None;
+            return Instant::FAR;
         }
         let delay = if self.patient { PATIENT_ACK_DELAY } else { MAX_ACK_DELAY };
         let once = self.rtt.pto_us(micros(delay));
         let backed_off = once.saturating_mul(1 << self.pto_count.min(MAX_BACKOFF));
-        Some(self.timer_from.plus_micros(backed_off.min(once.max(micros(PTO_MAX)))))
+        self.timer_from.plus_micros(backed_off.min(once.max(micros(PTO_MAX))))
     }
 
     /// The probe time-out came: how many probes should leave now.
@@ -298,9 +298,9 @@ impl PathRecovery {
         self.probes = 0;
     }
 
-    /// When the path's next timer is due.
-    pub(super) fn timeout(&self) -> Option<Instant> {
-        if self.loss_time == Instant::FAR { self.pto_at() } else { Some(self.loss_time) }
+    /// When the path's next timer is due; [`Instant::FAR`] if it has none.
+    pub(super) fn timeout(&self) -> Instant {
+        if self.loss_time == Instant::FAR { self.pto_at() } else { self.loss_time }
     }
 }
 

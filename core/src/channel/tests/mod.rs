@@ -182,6 +182,10 @@ impl Side {
     fn poll(&mut self) -> Option<Told> {
         if self.short {
             let (channels, pools) = self.parts();
+            if channels.take_back(pools) {
+                return None;
+            }
+            let (channels, pools) = self.parts();
             let (mut slots, blocks) = pools.into_received();
             if let Some(message) = channels.take_message(&mut slots, blocks.items()) {
                 let (channel, payload) = message.lend(blocks.items());
