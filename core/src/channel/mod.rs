@@ -26,6 +26,8 @@ mod slot;
 mod tests;
 mod unordered;
 mod write;
+mod write_reliable;
+mod write_unreliable;
 
 pub use chain::{BLOCK_DATA, Block, Chunks, Payload};
 pub use error::{CloseChannelError, OpenChannelError, ProtocolViolation, SendError};

@@ -7,6 +7,7 @@ use heapless::Vec;
 
 use super::node::NodeKind;
 use super::slot::State;
+use super::write::write_bytes;
 use super::{Channels, Node, Pools};
 use crate::pool::NONE;
 use crate::recovery::FrameList;
@@ -225,7 +226,7 @@ impl Channels {
         let written = frame.emit_head(writer, len, false);
         debug_assert!(written.is_ok(), "the frame was measured");
         let send = &mut pools.slots[u32::from(slot)].send;
-        super::write::copy_again(send, &pools.send, start, len, writer);
+        write_bytes(writer, len, |place| send.copy_again(&pools.send, start, place));
         pools.nodes[node] = Node {
             next: list.0,
             slot: u16::from(channel.0),

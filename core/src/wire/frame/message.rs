@@ -162,6 +162,31 @@ impl<'a> UnreliableMessage<'a> {
         }
     }
 
+    /// As [`UnreliableMessage::emit_around`], but without its length: the last frame of a packet.
+    ///
+    /// # Errors
+    /// [`Full`].
+    #[inline]
+    pub(crate) fn emit_around_last<'w>(
+        writer: &'w mut Writer<'_>,
+        channel: ChannelId,
+        incarnation_low: u8,
+        data_len: usize,
+    ) -> Result<&'w mut [u8], Full> {
+        let first = first_byte(UNRELIABLE, channel, incarnation_low, true);
+        match (channel.0, writer.reserve(1 + channel_len(channel) + data_len)?) {
+            (0, [a, data @ ..]) => {
+                *a = first;
+                Ok(data)
+            }
+            (channel, [a, b, data @ ..]) => {
+                (*a, *b) = (first, channel);
+                Ok(data)
+            }
+            (_, _) => Err(Full),
+        }
+    }
+
     fn emit_head_parts(
         &self,
         writer: &mut Writer<'_>,
