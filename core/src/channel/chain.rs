@@ -370,6 +370,20 @@ impl Chain {
         freed
     }
 
+    /// Frees all blocks but one, in which it goes on at `offset`; returns how many were freed.
+    pub(super) fn rewind(&mut self, pool: &mut Pool<'_, Block>, offset: u64) -> u32 {
+        let mut freed = 0;
+        while self.head != self.tail {
+            let block = self.head;
+            self.head = pool[block].next;
+            pool.give(block);
+            freed += 1;
+        }
+        self.blocks -= freed;
+        (self.base, self.cursor_base, self.cursor) = (offset, offset, self.head);
+        freed
+    }
+
     /// Frees all blocks and goes on at `offset`; returns how many were freed.
     pub(super) fn restart(&mut self, pool: &mut Pool<'_, Block>, offset: u64) -> u32 {
         let freed = self.release_to(pool, u64::MAX);
@@ -488,7 +502,15 @@ mod tests {
         let mut out = std::vec![0; 900];
         chain.copy_to(&pool, 1100, &mut out);
         assert_eq!(out, data[1100..2000]);
-        assert_eq!(chain.restart(&mut pool, 0), 8);
+        assert_eq!(chain.rewind(&mut pool, 7000), 7);
+        assert_eq!((chain.base(), chain.limit()), (7000, 7508));
+        chain.write(&mut pool, 7000, &data[..508]);
+        let mut out = std::vec![0; 508];
+        chain.copy_to(&pool, 7000, &mut out);
+        assert_eq!(out, data[..508]);
+        assert_eq!(chain.restart(&mut pool, 0), 1);
+        assert_eq!(chain.rewind(&mut pool, 5), 0, "of none, none is kept");
+        assert_eq!((chain.base(), chain.blocks()), (5, 0));
         assert_eq!(free.taken(), 0);
     }
 

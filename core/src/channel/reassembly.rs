@@ -137,8 +137,7 @@ impl Channels {
         let mut chain = Chain::new();
         let end = HEADER as u64 + u64::from(total);
         let blocks = chain.blocks_missing(end) as u32;
-        let held = pools.slots[u32::from(slot)].receive.chain.blocks();
-        if !self.reserve_received(pools, blocks, held) {
+        if !self.reserve_received(pools, slot, blocks) {
             return None;
         }
         let extended = chain.extend(&mut pools.receive, end);

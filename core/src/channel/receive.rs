@@ -76,7 +76,7 @@ impl Channels {
     pub(super) fn receive_whole(&mut self, pools: &mut Pools<'_>, slot: u16, data: &[u8]) -> bool {
         let receive = &pools.slots[u32::from(slot)].receive;
         let first = receive.contiguous == 0 && receive.chain.blocks() == 0;
-        if first && HEADER + data.len() <= BLOCK_DATA && self.reserve_received(pools, 1, 0) {
+        if first && HEADER + data.len() <= BLOCK_DATA && self.reserve_received(pools, slot, 1) {
             let chain = &mut pools.slots[u32::from(slot)].receive.chain;
             let added = chain.add_block(&mut pools.receive);
             assert!(added, "each block on an account exists");
@@ -106,8 +106,7 @@ impl Channels {
         let start = header_place(receive.contiguous);
         let end = start + (HEADER + data.len()) as u64;
         let blocks = receive.chain.blocks_missing(end) as u32;
-        let held = receive.chain.blocks();
-        if blocks > 0 && !self.reserve_received(pools, blocks, held) {
+        if blocks > 0 && !self.reserve_received(pools, slot, blocks) {
             return false;
         }
         let receive = &mut pools.slots[u32::from(slot)].receive;
@@ -128,6 +127,7 @@ impl Channels {
         len: u32,
     ) {
         chain.write(&mut pools.receive, 0, &len.to_le_bytes());
+        self.give_back_received(pools, slot);
         let receive = &mut pools.slots[u32::from(slot)].receive;
         let start = receive.chain.limit();
         if receive.contiguous < start && header_place(receive.contiguous) == receive.contiguous {
@@ -139,19 +139,50 @@ impl Channels {
         self.ready.push(&mut pools.slots, slot);
     }
 
-    /// Reserves blocks for unreliable data, for a user that holds `held`. What opening the
-    /// guaranteed channels takes stays aside.
+    /// Reserves blocks for a channel's unreliable data. What opening the guaranteed channels takes
+    /// stays aside.
     pub(super) fn reserve_received(
         &mut self,
         pools: &mut Pools<'_>,
+        slot: u16,
         blocks: u32,
-        held: u32,
     ) -> bool {
+        self.try_reserve_received(pools, slot, blocks)
+            || (self.give_back_kept(pools, slot) && self.try_reserve_received(pools, slot, blocks))
+    }
+
+    fn try_reserve_received(&mut self, pools: &mut Pools<'_>, slot: u16, blocks: u32) -> bool {
+        let receive = &pools.slots[u32::from(slot)].receive;
+        let held = if receive.is_empty() { 0 } else { receive.chain.blocks() };
         let available = self.accounts.receive.available(&pools.shares.receive);
         let unopened = pools.limits.slots.guaranteed.saturating_sub(self.accounts.slots.used());
         let spare = available.saturating_sub(unopened.saturating_mul(WINDOW_MIN));
         blocks <= fair_part(spare, held)
             && self.accounts.receive.reserve(&mut pools.shares.receive, blocks)
+    }
+
+    /// Gives back the block that an unreliable channel keeps while it has received nothing.
+    fn give_back_received(&mut self, pools: &mut Pools<'_>, slot: u16) -> u32 {
+        let state = &mut pools.slots[u32::from(slot)];
+        if state.reliability.is_reliable() || !state.receive.is_empty() {
+            return 0;
+        }
+        let freed = state.receive.chain.restart(&mut pools.receive, 0);
+        self.accounts.receive.release(&mut pools.shares.receive, freed);
+        freed
+    }
+
+    /// Gives back the blocks that channels keep while they have nothing queued or received, but for
+    /// those of `asking`; `false` if there are none.
+    #[inline(never)]
+    pub(super) fn give_back_kept(&mut self, pools: &mut Pools<'_>, asking: u16) -> bool {
+        let mut freed = 0;
+        for slot in self.slots {
+            if slot != NO_SLOT && slot != asking {
+                freed += self.give_back_received(pools, slot) + self.give_back_sent(pools, slot);
+            }
+        }
+        freed > 0
     }
 
     /// The next whole message: its first block, where in it, and its length. It stays until
@@ -478,13 +509,19 @@ impl ReceiveHalf {
         Some((block, at + head, len))
     }
 
-    /// Gives back the blocks of the unreliable messages that were read; returns how many.
+    /// Gives back the blocks of the unreliable messages that were read, but one to go on in; returns
+    /// how many.
     pub(super) fn settle_queue(&mut self, pool: &mut Pool<'_, Block>) -> u32 {
         if self.whole > 0 {
             return self.chain.release_to(pool, self.consumed);
         }
         (self.consumed, self.contiguous) = (0, 0);
-        self.chain.restart(pool, 0)
+        self.chain.rewind(pool, 0)
+    }
+
+    /// Whether a queue of unreliable messages holds none, not even one that is lent.
+    const fn is_empty(&self) -> bool {
+        self.contiguous == 0
     }
 
     /// Whether a stream has nothing to do but to go on when the message lent last was read: no block

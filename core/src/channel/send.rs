@@ -98,6 +98,7 @@ impl Channels {
                 return Err(SendError::NotOpen);
             }
             State::Draining | State::Closing => {
+                self.give_back_kept(pools, slot);
                 self.wait_for_room(pools, slot, data.len());
                 return Err(SendError::Full { room: 0 });
             }
@@ -123,7 +124,7 @@ impl Channels {
             return Ok(());
         }
         let mut room = self.room(pools, slot);
-        if len > room && self.drop_expired(pools, slot, now) {
+        if len > room && (self.drop_expired(pools, slot, now) | self.give_back_kept(pools, slot)) {
             room = self.room(pools, slot);
         }
         if len > room {
@@ -177,7 +178,8 @@ impl Channels {
     fn room(&self, pools: &Pools<'_>, slot: u16) -> usize {
         let send = &pools.slots[u32::from(slot)].send;
         let available = self.accounts.send.available(&pools.shares.send);
-        let blocks = fair_part(available, send.chain.blocks());
+        let held = if send.is_empty(pools.nodes.items()) { 0 } else { send.chain.blocks() };
+        let blocks = fair_part(available, held);
         let slack = send.chain.limit().saturating_sub(send.end);
         let room = slack + u64::from(blocks) * BLOCK_DATA as u64;
         let reliable = pools.slots[u32::from(slot)].reliability.is_reliable();
@@ -234,19 +236,33 @@ impl Channels {
         true
     }
 
-    /// Frees what no longer has to be kept of what was sent.
+    /// Frees what no longer has to be kept of what was sent. The last block stays, for what is queued
+    /// next, unless a channel waits for room.
     pub(super) fn release_sent(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let send = &mut pools.slots[u32::from(slot)].send;
         let released = send.released(pools.nodes.items());
         send.ages.on_released(released, send.end);
-        let freed = if released == send.end {
-            send.chain.restart(&mut pools.send, released)
-        } else {
+        let freed = if released < send.end {
             send.chain.release_to(&mut pools.send, released)
+        } else if self.waiting.is_empty() {
+            send.chain.rewind(&mut pools.send, released)
+        } else {
+            send.chain.restart(&mut pools.send, released)
         };
         if freed > 0 {
             self.accounts.send.release(&mut pools.shares.send, freed);
         }
+    }
+
+    /// Gives back the block that a channel keeps while it has nothing queued.
+    pub(super) fn give_back_sent(&mut self, pools: &mut Pools<'_>, slot: u16) -> u32 {
+        let send = &mut pools.slots[u32::from(slot)].send;
+        if !send.is_empty(pools.nodes.items()) {
+            return 0;
+        }
+        let freed = send.chain.restart(&mut pools.send, send.end);
+        self.accounts.send.release(&mut pools.shares.send, freed);
+        freed
     }
 
     /// Forgets everything queued and sent. Records in packets under way stay behind, detached.
@@ -284,6 +300,11 @@ impl SendHalf {
     /// Everything below was sent and need not be sent again.
     pub(super) fn released(&self, nodes: &[Node]) -> u64 {
         if self.ranges_head == NONE { self.sent } else { nodes[self.ranges_head as usize].start }
+    }
+
+    /// Whether nothing is queued, and nothing that was sent need be kept.
+    fn is_empty(&self, nodes: &[Node]) -> bool {
+        self.released(nodes) == self.end
     }
 
     /// `added` bytes of a message and what stands in front of it were appended.

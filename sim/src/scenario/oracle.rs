@@ -172,8 +172,9 @@ impl Running<'_> {
     }
 }
 
+/// Each open channel may keep a block for what comes next.
 fn is_at_rest(usage: &PoolUsage) -> bool {
-    usage.send_blocks == 0 && usage.nodes <= NODES_AT_REST
+    usage.send_blocks <= usage.slots && usage.nodes <= NODES_AT_REST
 }
 
 const QUIET: Duration = Duration::from_secs(3);
