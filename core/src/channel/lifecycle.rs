@@ -146,10 +146,16 @@ impl Channels {
     }
 
     /// Goes on with a close when nothing queued before it is left.
+    #[inline]
     pub(super) fn check_drained(&mut self, pools: &mut Pools<'_>, slot: u16) {
+        if pools.slots[u32::from(slot)].state == State::Draining {
+            self.close_if_drained(pools, slot);
+        }
+    }
+
+    fn close_if_drained(&mut self, pools: &mut Pools<'_>, slot: u16) {
         let state = &pools.slots[u32::from(slot)];
-        let drained = state.send.is_drained() || !state.agreed();
-        if state.state != State::Draining || !drained {
+        if !state.send.is_drained() && state.agreed() {
             return;
         }
         if !state.announced {

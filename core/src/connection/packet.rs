@@ -252,7 +252,7 @@ impl<C: Crypto> Peer<C> {
     }
 
     /// Whether a call of [`transmit`](Self::transmit) in this scope may have something to write.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wants_transmit(&self, context: &Context<'_, C>, scope: Scope) -> bool {
         if self.handshake_due() {
             return true;

@@ -55,17 +55,31 @@ impl Timer {
 
 /// When each timer fires; [`Instant::FAR`] if it is not set.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timers([Instant; Timer::ALL.len()]);
+pub(crate) struct Timers {
+    at: [Instant; Timer::ALL.len()],
+    /// Asked for far more often than it changes.
+    earliest: Instant,
+}
 
 impl Default for Timers {
     fn default() -> Self {
-        Self([Instant::FAR; Timer::ALL.len()])
+        Self { at: [Instant::FAR; Timer::ALL.len()], earliest: Instant::FAR }
     }
 }
 
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize] = at;
+        let before = core::mem::replace(&mut self.at[timer as usize], at);
+        if at <= self.earliest {
+            self.earliest = at;
+        } else if before == self.earliest {
+            self.earliest = self.find_earliest();
+        }
+    }
+
+    #[inline(never)]
+    fn find_earliest(&self) -> Instant {
+        self.at.into_iter().fold(Instant::FAR, Ord::min)
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {
@@ -73,11 +87,14 @@ impl Timers {
     }
 
     pub(crate) fn get(&self, timer: Timer) -> Instant {
-        self.0[timer as usize]
+        self.at[timer as usize]
     }
 
     /// Takes the next timer that is due, and since when: it is stopped until set again.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Timer, Instant)> {
+        if self.earliest > now {
+            return None;
+        }
         // A clock at its very end does not make due what never comes.
         let is_due = |at: Instant| at <= now && at != Instant::FAR;
         let timer = Timer::ALL.into_iter().find(|timer| is_due(self.get(*timer)))?;
@@ -87,8 +104,8 @@ impl Timers {
     }
 
     /// When the earliest timer fires.
-    pub(crate) fn earliest(&self) -> Instant {
-        self.0.into_iter().fold(Instant::FAR, Ord::min)
+    pub(crate) const fn earliest(&self) -> Instant {
+        self.earliest
     }
 
     /// The earliest timer.
@@ -127,6 +144,18 @@ mod tests {
         assert_eq!(timers.take_due(Instant::from_millis(9)), None);
         assert_eq!((timers.next().0, timers.earliest()), (Instant::FAR, Instant::FAR));
         assert_eq!(timers.take_due(Instant::FAR), None, "what never comes is not due");
+    }
+
+    #[test]
+    fn the_earliest_is_known_whichever_is_moved_where() {
+        let mut timers = Timers::default();
+        for step in 0..2000_u64 {
+            // Any order will do in which each is set to early and late moments, and stopped.
+            let timer = Timer::ALL[(step * 7 % 13) as usize];
+            let at = Instant::from_micros(step * 7919 % 501);
+            timers.set(timer, if step % 5 == 0 { Instant::FAR } else { at });
+            assert_eq!(timers.earliest(), timers.next().0, "step {step}");
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
         let relay = RelayIndex(place.ok_or(Refusal::NotBound)? as u8);
         match kind {
             Kind::Data => {
-                let header = DataHeader::parse(bytes).map_err(refused)?;
+                let header = DataHeader::read(bytes).map_err(refused)?;
                 let slot = self.slot(slot_of(header.index))?;
                 self.with_peer(slot, |peer, context| {
                     peer.handle_data(context, relay, &header, bytes)

@@ -134,7 +134,8 @@ impl PathRecovery {
         let Some(rate) = self.controller.pacing_rate() else { return 0 };
         let burst = if self.timer_from == now { u64::from(self.burst) } else { 0 };
         let ordinary = (rate / 1000).max(ORDINARY_BURST);
-        burst.saturating_sub(ordinary) * 1000 / rate.max(1)
+        // Mostly nothing, which is not worth a division.
+        if burst <= ordinary { 0 } else { (burst - ordinary) * 1000 / rate.max(1) }
     }
 
     pub(super) fn count_sent(&mut self, packet: &SentPacket, patient: bool) {

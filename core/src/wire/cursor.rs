@@ -387,8 +387,12 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`Full`].
     pub fn big_endian(&mut self, value: u64, len: usize) -> Result<(), Full> {
-        let bytes = value.to_be_bytes();
-        self.bytes(bytes.get(bytes.len().saturating_sub(len)..).unwrap_or_default())
+        let mut left = value;
+        for byte in self.reserve(len.min(size_of::<u64>()))?.iter_mut().rev() {
+            *byte = left as u8;
+            left >>= 8;
+        }
+        Ok(())
     }
 
     /// A varint (RFC 9000 §16) in its shortest form.

@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::Deref;
 
 use super::number::Truncated;
-use super::{Full, Kind, ParseError, Writer};
+use super::{Full, Kind, ParseError, Reader, Writer};
 use crate::crypto::TAG_LEN;
 use crate::id::{ConnectionIndex, SessionId};
 
@@ -31,7 +31,15 @@ impl DataHeader {
     /// # Errors
     /// [`ParseError`] as for any datagram.
     pub fn parse(datagram: &[u8]) -> Result<Self, ParseError> {
-        let mut reader = Kind::Data.expect(datagram)?;
+        Kind::Data.expect(datagram)?;
+        Self::read(datagram)
+    }
+
+    /// As [`DataHeader::parse`], of what is known to be of this kind.
+    #[inline]
+    pub(crate) fn read(datagram: &[u8]) -> Result<Self, ParseError> {
+        let mut reader = Reader::new(datagram);
+        reader.u8()?;
         let first = datagram.first().ok_or(ParseError::Truncated)?;
         let destination = reader.session_id()?;
         let index = ConnectionIndex(reader.u16()?);
