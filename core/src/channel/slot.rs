@@ -390,38 +390,34 @@ impl SlotList {
 
     /// Adds `slot` at the end unless it is there.
     pub(super) fn push(&mut self, slots: &mut Pool<'_, ChannelSlot>, slot: u16) {
-        if self.link(slots, slot) != Link::OUT {
+        let link = self.link_mut(slots, slot);
+        if *link != Link::OUT {
             return;
         }
-        let before = self.tail;
-        self.set(slots, slot, Link { before, after: NO_SLOT });
-        if before == NO_SLOT {
+        *link = Link { before: self.tail, after: NO_SLOT };
+        if self.tail == NO_SLOT {
             self.head = slot;
         } else {
-            let link = self.link(slots, before);
-            self.set(slots, before, Link { after: slot, ..link });
+            self.link_mut(slots, self.tail).after = slot;
         }
         self.tail = slot;
     }
 
     /// Removes `slot` if it is there.
     pub(super) fn remove(&mut self, slots: &mut Pool<'_, ChannelSlot>, slot: u16) {
-        let Link { before, after } = self.link(slots, slot);
+        let Link { before, after } = core::mem::replace(self.link_mut(slots, slot), Link::OUT);
         if before == OUTSIDE {
             return;
         }
-        self.set(slots, slot, Link::OUT);
         if before == NO_SLOT {
             self.head = after;
         } else {
-            let link = self.link(slots, before);
-            self.set(slots, before, Link { after, ..link });
+            self.link_mut(slots, before).after = after;
         }
         if after == NO_SLOT {
             self.tail = before;
         } else {
-            let link = self.link(slots, after);
-            self.set(slots, after, Link { before, ..link });
+            self.link_mut(slots, after).before = before;
         }
     }
 
@@ -437,8 +433,8 @@ impl SlotList {
         slots[u32::from(slot)].links[usize::from(self.link)]
     }
 
-    fn set(&self, slots: &mut Pool<'_, ChannelSlot>, slot: u16, link: Link) {
-        slots[u32::from(slot)].links[usize::from(self.link)] = link;
+    fn link_mut<'a>(&self, slots: &'a mut Pool<'_, ChannelSlot>, slot: u16) -> &'a mut Link {
+        &mut slots[u32::from(slot)].links[usize::from(self.link)]
     }
 }
 

@@ -95,6 +95,7 @@ impl<C: Crypto> PacketKeys<C> {
     ///
     /// # Panics
     /// If `buffer` is shorter than [`TAG_LEN`](crate::crypto::TAG_LEN).
+    #[inline]
     pub fn seal(
         &mut self,
         number: PacketNumber,

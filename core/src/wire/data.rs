@@ -36,7 +36,7 @@ impl DataHeader {
     }
 
     /// As [`DataHeader::parse`], of what is known to be of this kind.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(datagram: &[u8]) -> Result<Self, ParseError> {
         let mut reader = Reader::new(datagram);
         reader.u8()?;

@@ -75,6 +75,10 @@ impl Kind {
         if datagram.len() > DATAGRAM_LEN_MAX {
             return Err(ParseError::TooLong);
         }
+        // Nearly all.
+        if (0x80..=0x87).contains(first) {
+            return Ok(Self::Data);
+        }
         Self::from_first_byte(*first).ok_or(ParseError::UnknownType)
     }
 
