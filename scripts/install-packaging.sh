@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what checks the files that ship for operators: systemd-analyze (as a program: nothing is
-# started), promtool, musl to link the image's program with, and the schemas of compose and Kubernetes
-# files as Python packages, which go into target/packaging-venv. For Debian 12 and later, as root where one of its packages is missing.
-# What is already there is left alone; plain `cargo test` needs none of it.
+# started), promtool, what makes a small Debian and boots it, what builds images, and the schemas of
+# compose and Kubernetes files as Python packages, which go into target/packaging-venv. For Debian 12
+# and later, as root where one of its packages is missing. What is already there is left alone; plain
+# `cargo test` needs none of it.
 #
 #   scripts/install-packaging.sh          installs what is missing
 #   scripts/install-packaging.sh --list   installs nothing, and fails if something is missing
@@ -14,7 +15,7 @@ schemas=(kubernetes-validate==1.37.0 compose-spec==0.2.1)
 missing=()
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v promtool >/dev/null || missing+=(prometheus)
-command -v musl-gcc >/dev/null || missing+=(musl-tools)
+command -v buildah >/dev/null || missing+=(buildah)
 command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
 command -v ip >/dev/null || missing+=(iproute2)

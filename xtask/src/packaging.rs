@@ -22,7 +22,7 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
     script(root, "scripts/check-packaging.sh", &[program(root)?])
 }
 
-/// The image's program, built against musl and run as the Dockerfile says. Needs root.
+/// The image, built by the Dockerfile's own lines in a small Debian, and run. Needs root.
 ///
 /// # Errors
 /// When it does not build, or does not serve there.
