@@ -26,10 +26,24 @@ echo "== Prometheus"
 cp packaging/container/prometheus.yaml packaging/prometheus/rules.yml "$work/"
 promtool check config "$work/prometheus.yaml"
 
+# The board's queries, with what Grafana would put in, as rules that nobody uses.
+"$venv/bin/python" - <<'PYTHON' >"$work/board.yml"
+import json, re, yaml
+
+board = json.load(open("packaging/grafana/waylane.json"))
+queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+queries += [note["expr"] for note in board["annotations"]["list"]]
+assert len(queries) > 15
+filled = [re.sub(r"\$\w+", ".*", query.replace("$__rate_interval", "1m")) for query in queries]
+rules = [{"record": f"board:{n}", "expr": query} for n, query in enumerate(filled)]
+print(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
+PYTHON
+promtool check rules "$work/board.yml"
+
 echo "== compose and Kubernetes"
 "$venv/bin/kubernetes-validate" --strict packaging/kubernetes/relay.yaml
 "$venv/bin/python" - "$program" <<'PYTHON'
-import os, subprocess, sys, yaml
+import os, re, subprocess, sys, yaml
 from compose_spec import PyCompose
 
 # Merged as compose merges it, and then by the schema.
@@ -44,7 +58,20 @@ for service in compose["services"].values():
     for mount in service.get("volumes", []):
         source = mount.split(":")[0]
         path = os.path.join("packaging/container", source)
-        assert not source.startswith(".") or os.path.exists(path), path
+        # The operator's own; made where there is none.
+        assert source == "./fleet" or not source.startswith(".") or os.path.exists(path), path
+
+# How long a relay may drain, unless told otherwise.
+default = subprocess.run([sys.argv[1], "relay", "--sample-config"], check=True, text=True,
+                         capture_output=True).stdout
+drain = int(re.search(r"^# drain_timeout_s = (\d+)$", default, re.M).group(1))
+asked = yaml.safe_load(open("packaging/container/prometheus.yaml"))["scrape_configs"][0]
+targets = asked["static_configs"][0]["targets"]
+for name in ("relay-1", "relay-2"):
+    service = compose["services"][name]
+    assert int(service["stop_grace_period"].removesuffix("s")) > drain, "longer than it drains"
+    assert service["restart"] == "unless-stopped" and "/udp" in service["ports"][0]
+    assert f"{name}:" + service["environment"]["WAYLANE_ADMIN"].rsplit(":", 1)[1] in targets
 
 # The settings that the files give are settings.
 def settings(pairs):
@@ -61,7 +88,13 @@ for document in yaml.safe_load_all(open("packaging/kubernetes/relay.yaml")):
         spec = document["spec"]["template"]["spec"]
         pairs = {v["name"]: v["value"] for v in spec["containers"][0]["env"] if "value" in v}
         settings({name: value.replace("$(NODE_ADDRESS)", "203.0.113.5") for name, value in pairs.items()})
-        assert spec["terminationGracePeriodSeconds"] > 300, "longer than drain_timeout_s"
+        assert spec["terminationGracePeriodSeconds"] > drain, "longer than it drains"
+        relay = spec["containers"][0]
+        ports = {port["name"]: (port["containerPort"], port["protocol"]) for port in relay["ports"]}
+        assert ports["game"] == (int(pairs["WAYLANE_LISTEN"].rsplit(":", 1)[1]), "UDP")
+        assert ports["admin"] == (int(pairs["WAYLANE_ADMIN"].rsplit(":", 1)[1]), "TCP")
+        for probe, path in (("readinessProbe", "/ready"), ("livenessProbe", "/live")):
+            assert relay[probe]["httpGet"] == {"path": path, "port": "admin"}, probe
 
 # The image's, too.
 pairs = {}
