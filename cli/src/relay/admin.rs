@@ -8,6 +8,7 @@ use std::thread;
 use waylane_admin::Admin;
 use waylane_relay::{AdminChoice, RelayHandle};
 
+use super::log;
 use crate::failure::Failure;
 
 /// Opens it where the settings say, and says where that is.
@@ -88,7 +89,7 @@ fn tell(admin: &Admin) {
     } else {
         format!("waylane top --admin {address}")
     };
-    eprintln!("* what it does: http://{address}/, or '{top}'");
+    log::say(format_args!("what it does: http://{address}/, or '{top}'"));
 }
 
 const TRIES: u32 = 100;

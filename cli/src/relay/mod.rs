@@ -67,10 +67,10 @@ fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
         admin::open(config.admin, relay.handle())?
     };
     if let Some(key) = &config.key_file {
-        eprintln!("* key: {}", key.display());
+        log::say(format_args!("key: {}", key.display()));
     }
     if options.dev {
-        eprintln!("*** OPEN TO EVERYBODY on this machine: for development, nothing else ***");
+        log::say(format_args!("OPEN TO EVERYBODY on this machine: for development, nothing else"));
     }
     let again = options.clone();
     let read = move || {
@@ -79,7 +79,7 @@ fn relay(options: &Options, config: &Config) -> Result<(), Failure> {
     // A development relay belongs to its terminal, and ends with it.
     signals::follow(relay.handle(), (!options.dev).then_some(read))?;
     // Who has read the entry may send a signal at once, so it comes behind their being followed.
-    eprintln!("* directory entry, for 'waylane host --relay' or a game's directory:");
+    log::say(format_args!("directory entry, for 'waylane host --relay' or a game's directory:"));
     println!("{}", relay.entry());
     service::watch(relay.handle());
     service::ready();

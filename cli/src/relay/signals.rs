@@ -4,7 +4,7 @@ use waylane_relay::{Config, RelayHandle};
 
 #[cfg(unix)]
 use super::options::APART;
-use super::service;
+use super::{log, service};
 
 /// Follows signals from now on: the first SIGTERM or SIGINT drains, a second one stops at once;
 /// SIGHUP reads the settings again by `settings`, if there is one; SIGUSR2 starts the program that
@@ -64,17 +64,17 @@ impl Stopping {
 
     fn signal(&mut self) {
         if core::mem::replace(&mut self.told, true) {
-            eprintln!("* stopping now");
+            log::say(format_args!("stopping now"));
             self.relay.stop();
             return;
         }
         let left = self.relay.drain_timeout();
         service::stopping(left);
         if !left.is_zero() {
-            eprintln!(
-                "* stopping when nobody is left, in {} s at the latest; once more to stop now",
+            log::say(format_args!(
+                "stopping when nobody is left, in {} s at the latest; once more to stop now",
                 left.as_secs()
-            );
+            ));
         }
         self.relay.drain(left);
     }

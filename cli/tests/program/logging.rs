@@ -3,6 +3,7 @@
 
 use core::net::{Ipv4Addr, SocketAddr};
 
+use serde_json::Value;
 use waylane_core::wire::hop::{ControlMessage, Refused, RefusedReason};
 
 use crate::client::{Hop as _, data};
@@ -26,6 +27,21 @@ fn addresses_are_in_the_log_where_they_are_asked_for() {
         for address in players {
             assert!(log.contains(&address.to_string()), "{address} is not in the log:\n{log}");
         }
+    }
+}
+
+/// Also what is said to whoever starts or stops it.
+#[test]
+fn a_log_as_json_is_an_object_a_line() {
+    let (log, _) = all_that_is_logged("json", "region = \"eu\"\n");
+    for line in log.lines() {
+        let object: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        for key in ["timestamp", "level", "message"] {
+            assert!(object[key].is_string(), "no {key} in {line}");
+        }
+    }
+    for said in ["what it does: http://", "directory entry", "stopping when nobody is left"] {
+        assert!(log.contains(said), "{said} is not in:\n{log}");
     }
 }
 
