@@ -330,6 +330,49 @@ fn the_relay_forwards_no_more_than_it_may() {
 }
 
 #[test]
+fn a_reload_changes_each_limit_at_once_and_ends_no_session() {
+    let many = Rate { per_second: 1000, burst: 1000 };
+    let handshakes =
+        HandshakeRates { sender: many, source: many, destination: many, total: Some(many) };
+    let most = Budget { burst_ms: 50, ..Budget::default() };
+    let generous =
+        RelayConfig { budget: most, source: most, destination: most, handshakes, ..small() };
+    let mut world = World::new(generous);
+    let [mut a, mut b] = clients(&mut world);
+    let few = Rate { per_second: 40, burst: 20 };
+    let packets = Budget { packets_per_second: 500, ..most };
+    let bytes = Budget { bytes_per_second: 100_000, ..most };
+    let data = flow(&a, &b, DATA, 200);
+    let handshake = flow(&a, &b, 0x40, 200);
+    type Change<'c> = &'c dyn Fn(&mut RelayConfig);
+    let changes: [(Change, _, u64, u64); 12] = [
+        (&|to| to.budget = packets, &data, 1000, 500),
+        (&|to| to.budget = bytes, &data, 1000, 500),
+        (&|to| to.source = packets, &data, 1000, 500),
+        (&|to| to.source = bytes, &data, 1000, 500),
+        (&|to| to.destination = packets, &data, 1000, 500),
+        (&|to| to.destination = bytes, &data, 1000, 500),
+        (&|to| to.total = Some(packets), &data, 1000, 500),
+        (&|to| to.total = Some(bytes), &data, 1000, 500),
+        (&|to| to.handshakes.sender = few, &handshake, 100, 40),
+        (&|to| to.handshakes.source = few, &handshake, 100, 40),
+        (&|to| to.handshakes.destination = few, &handshake, 100, 40),
+        (&|to| to.handshakes.total = Some(few), &handshake, 100, 40),
+    ];
+    for (change, flow, sent, held) in changes {
+        let mut narrow = generous;
+        change(&mut narrow);
+        for (config, expected) in [(generous, sent), (narrow, held), (generous, sent)] {
+            world.control.reload(&config).unwrap();
+            assert_within(run(&mut world, &[(flow.clone(), sent)])[0], expected * SECONDS);
+        }
+        assert!(a.keeps_alive(&mut world) && b.keeps_alive(&mut world));
+    }
+    let counters = world.control.counters();
+    assert_eq!((counters.sessions_live, counters.sessions_begun), (2, 2));
+}
+
+#[test]
 fn who_was_silent_for_however_long_may_send_at_once() {
     let mut world = World::new(small());
     let [mut a, mut b] = clients(&mut world);
