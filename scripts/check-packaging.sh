@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks what ships for operators, by what can be had without the network it is for: the unit by
-# systemd-analyze, rules and the Prometheus file by promtool, compose and Kubernetes files by their
-# schemas, and the settings in all of them by the program itself, which is the first argument.
-# scripts/install-packaging.sh installs what it needs.
+# systemd-analyze, rules and the Prometheus file by promtool, Grafana's board by its own types, compose
+# and Kubernetes files by their schemas, and the settings in all of them by the program itself, which
+# is the first argument. scripts/install-packaging.sh installs what it needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(realpath "${1:?usage: scripts/check-packaging.sh PROGRAM}")
@@ -26,7 +26,14 @@ echo "== Prometheus"
 cp packaging/container/prometheus.yaml packaging/prometheus/rules.yml "$work/"
 promtool check config "$work/prometheus.yaml"
 
-# The board's queries, with what Grafana would put in, as rules that nobody uses.
+echo "== Grafana"
+# Behind a name of its type, the board is a program that only the right fields make a right one.
+types=target/packaging-npm
+{ cat scripts/grafana-board.ts packaging/grafana/waylane.json; echo "; export default board;"; } \
+    >"$types/board.ts"
+"$types/node_modules/.bin/tsc" --noEmit --strict --skipLibCheck --module esnext \
+    --moduleResolution node10 "$types/board.ts"
+# Its queries, with what Grafana would put in, as rules that nobody uses.
 "$venv/bin/python" - <<'PYTHON' >"$work/board.yml"
 import json, re, yaml
 
