@@ -53,7 +53,7 @@ touch /var/lib/waylane/before
 follow 1
 [ "$(systemctl is-active "$unit")" = active ] || fail "not active"
 is Type notify
-entry=$(log | grep '^[A-Za-z0-9_-]*@')
+entry=$(log | grep --only-matching '[A-Za-z0-9_-]\{43\}@.*')
 [ "$(wc -l <<<"$entry")" -eq 1 ] || fail "there is another entry: $entry"
 pid=$(get MainPID)
 user=$(get UID)
@@ -73,7 +73,7 @@ printf '[Service]\nWatchdogSec=2\nTimeoutStopSec=1\n' >"/run/systemd/system/$uni
 systemctl daemon-reload
 systemctl restart "$unit"
 logged ' stopped received=' || fail "the first did not stop by itself"
-[ "$(log | grep '^[A-Za-z0-9_-]*@' | sort -u)" = "$entry" ] || fail "the key did not last"
+[ "$(log | grep --only-matching '[A-Za-z0-9_-]\{43\}@.*' | sort -u)" = "$entry" ] || fail "the key did not last"
 pid=$(get MainPID)
 
 follow 2
