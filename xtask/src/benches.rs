@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::ci::{WORKSPACE, cargo};
+use crate::ci::{WORKSPACE, cargo, execute};
 use crate::{Failure, bare, ebpf};
 
 /// Runs every bench once without measuring, as quickly compiled as tests are.
@@ -22,22 +22,14 @@ pub(crate) fn check(root: &Path) -> Result<(), Failure> {
 /// When it fails, be it for want of a privilege.
 pub(crate) fn relay(root: &Path) -> Result<(), Failure> {
     for script in ["scripts/install-relay-bench.sh", "scripts/install-ebpf.sh"] {
-        let script = root.join(script);
-        let status = Command::new(&script).status();
-        let status = status.map_err(|e| format!("{}: {e}", script.display()))?;
-        if !status.success() {
-            return Err(format!("{}: {status}", script.display()));
-        }
+        execute(root, Path::new(script), &[])?;
     }
     cargo(
         root,
         &[&["build"], &ebpf::ALL[..], &["--bin", "relay", "--test", "fast_path*"]].concat(),
         &[],
     )?;
-    let program = bare::target_directory(root)?.join("debug/relay");
-    let status = Command::new(&program).arg("once").status();
-    let status = status.map_err(|e| format!("{}: {e}", program.display()))?;
-    if status.success() { Ok(()) } else { Err(format!("the relay's bench: {status}")) }
+    execute(root, &bare::target_directory(root)?.join("debug/relay"), &["once"])
 }
 
 /// Prints the instructions of each scenario, per repetition, as callgrind counts them: the

@@ -42,6 +42,17 @@ pub(crate) fn cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed: {status}", args[0])) }
 }
 
+/// Runs a program, or a script by its name in the workspace, its output going where ours goes.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub(crate) fn execute(root: &Path, program: &Path, args: &[&str]) -> Result<(), Failure> {
+    println!("$ {} {}", program.display(), args.join(" "));
+    let status = Command::new(root.join(program)).args(args).current_dir(root).status();
+    let status = status.map_err(|e| format!("{}: {e}", program.display()))?;
+    if status.success() { Ok(()) } else { Err(format!("{}: {status}", program.display())) }
+}
+
 /// Builds the example and the command as the tests did, and says where they are.
 ///
 /// # Errors
@@ -177,10 +188,7 @@ fn changing_networks(root: &Path) -> Result<(), Failure> {
 }
 
 fn two_players(root: &Path) -> Result<(), Failure> {
-    let program = programs(root)?.join("examples/two_players");
-    let status = Command::new(&program).status();
-    let status = status.map_err(|e| format!("{}: {e}", program.display()))?;
-    if status.success() { Ok(()) } else { Err(format!("two_players: {status}")) }
+    execute(root, &programs(root)?.join("examples/two_players"), &[])
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! The in-kernel fast path: what only a build with the feature `ebpf` has.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::Failure;
-use crate::ci::{WORKSPACE, cargo};
+use crate::ci::{WORKSPACE, cargo, execute};
 
 /// Lints and tests what the feature adds, after installing what it needs. The tests load programs
 /// into the kernel and make network namespaces, so who runs this must be root.
@@ -12,12 +11,7 @@ use crate::ci::{WORKSPACE, cargo};
 /// # Errors
 /// When a lint or a test fails, be it for want of a privilege.
 pub(crate) fn check(root: &Path) -> Result<(), Failure> {
-    let script = root.join("scripts/install-ebpf.sh");
-    let status = Command::new(&script).status();
-    let status = status.map_err(|e| format!("{}: {e}", script.display()))?;
-    if !status.success() {
-        return Err(format!("{}: {status}", script.display()));
-    }
+    execute(root, Path::new("scripts/install-ebpf.sh"), &[])?;
     let clippy = [&["clippy"], &ALL[..], &["--all-targets", "--", "-D", "warnings"]].concat();
     cargo(root, &clippy, &[])?;
     // Of waylane-cli, too: real clients through it, as an operator would try it.

@@ -1,6 +1,6 @@
 //! The project's own chores.
 //!
-//! - `cargo xtask ci`: everything CI checks, with a table of steps and seconds at the end;
+//! - `cargo xtask ci`: everything CI checks, with a table of what each step took at the end;
 //!   `cargo xtask ci licences demo`: only the steps with these words in their names.
 //! - `cargo xtask count`: instructions per message and packet, as callgrind counts them.
 //! - `cargo xtask fuzz 600 endpoint_ops`: looks for inputs that break a target (without a name: each

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::ci::{cargo, cargo_command};
+use crate::ci::{cargo, cargo_command, execute};
 use crate::{Failure, bare, demo};
 
 /// Installs what the steps below need.
@@ -14,10 +14,7 @@ use crate::{Failure, bare, demo};
 /// # Errors
 /// When something is missing and cannot be installed.
 pub(crate) fn install(root: &Path) -> Result<(), Failure> {
-    let script = root.join("scripts/install-targets.sh");
-    let status = Command::new(&script).status();
-    let status = status.map_err(|e| format!("{}: {e}", script.display()))?;
-    if status.success() { Ok(()) } else { Err(format!("install-targets.sh: {status}")) }
+    execute(root, Path::new("scripts/install-targets.sh"), &[])
 }
 
 /// The freestanding program on this machine, with the ordinary toolchain, formatted and linted.
