@@ -176,11 +176,10 @@ fn build_std_args(
     let folder = folder(root)?.to_string_lossy().into_owned();
     let library = format!("build-std={crates}");
     let places = ["--locked", "--target-dir", &folder, "--target", target, "-Z", &library];
-    let lighter = ["--config", "profile.dev.package.'*'.opt-level=1"];
     // What is behind `--` is the programs' own.
     let ours = args.iter().position(|arg| *arg == "--").unwrap_or(args.len());
     let (args, programs) = args.split_at(ours);
-    Ok([args, &places, &lighter, programs].concat().into_iter().map(str::to_owned).collect())
+    Ok([args, &places, programs].concat().into_iter().map(str::to_owned).collect())
 }
 
 /// Where all of this is built, apart from what the ordinary toolchain builds.
