@@ -152,7 +152,8 @@ pub(crate) struct Settings {
     pub(crate) application: ApplicationId,
     pub(crate) suites: Suites,
     pub(crate) parameters: HandshakeParameters,
-    pub(crate) idle_timeout: Duration,
+    /// In microseconds, as it is needed with each packet.
+    pub(crate) idle_timeout_us: u64,
     pub(crate) connect_timeout: Duration,
     /// What every path of every connection begins with.
     pub(crate) controller: ControllerKind,
@@ -503,7 +504,7 @@ impl<C: Crypto> Peer<C> {
     /// Whether the application may have something to be told, or the slot something to be freed.
     pub(crate) fn has_events(&self) -> bool {
         let channels = self.channels.has_events() && !self.goes_ahead();
-        self.has_notices() || self.notices.gone.is_some() || channels || self.is_done()
+        channels || self.has_notices() || self.notices.gone.is_some() || self.is_done()
     }
 
     /// Whether [`take_notice`](Self::take_notice) has something that is told before messages.

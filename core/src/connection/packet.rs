@@ -17,7 +17,6 @@ use crate::recovery::{
     AckMark, AckWanted, Arrival, EndDelay, FrameList, NewPacket, PathIndex, Room,
 };
 use crate::route::Route;
-use crate::time::micros;
 use crate::wire::Writer;
 use crate::wire::data::DataHeader;
 use crate::wire::frame::{
@@ -615,7 +614,7 @@ impl<C: Crypto> Peer<C> {
     /// The shorter of both sides' idle time-outs (RFC 9000 §10.1), in microseconds.
     fn idle_timeout_us(&self, context: &Context<'_, C>) -> u64 {
         let remote = self.remote.idle_timeout_ms.saturating_mul(1000).max(IDLE_TIMEOUT_MIN_US);
-        micros(context.settings.idle_timeout).min(remote)
+        context.settings.idle_timeout_us.min(remote)
     }
 }
 

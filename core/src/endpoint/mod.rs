@@ -132,7 +132,7 @@ impl<C: Crypto, L: Lender> Endpoint<C, L> {
                 unreliable_message_len_max: u64::from(channels.message_unreliable_max),
                 idle_timeout_ms: micros(config.idle_timeout) / 1000,
             },
-            idle_timeout: config.idle_timeout,
+            idle_timeout_us: micros(config.idle_timeout),
             connect_timeout: config.connect_timeout,
             controller: config.rate.controller(),
             sessions_max: config.relays.sessions_max.into(),

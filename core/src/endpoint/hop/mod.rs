@@ -208,7 +208,8 @@ impl<C: Crypto> RelaySlot<C> {
     }
 
     pub(crate) fn is_at(&self, from: SocketAddr) -> bool {
-        self.address() == Some(from)
+        let entry = self.entry.as_ref();
+        entry.and_then(|entry| entry.addresses().get(self.address)) == Some(&from)
     }
 
     /// Whether this is any address of the relay's.
