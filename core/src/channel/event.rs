@@ -97,6 +97,7 @@ impl Channels {
             Reliability::Unreliable | Reliability::UnreliableSequenced => {
                 half.consumed = half.lent_end;
                 let freed = half.settle_queue(&mut receive);
+                self.keeps = true;
                 self.accounts.receive.release(&mut shares.receive, freed);
             }
             Reliability::Reliable if state.state == State::Open && self.completing != self.lent => {

@@ -79,6 +79,8 @@ pub struct Channels {
     lent: u16,
     /// The channel that uses the blocks kept aside for completing a message.
     completing: u16,
+    /// Whether a channel may keep a block while it has nothing queued or received.
+    keeps: bool,
     /// The most room that a packet has had.
     room_max: u16,
     /// Packets in a row that unreliable messages kept reliable data out of.
@@ -111,6 +113,7 @@ impl Channels {
             fragments: 0,
             lent: NO_SLOT,
             completing: NO_SLOT,
+            keeps: false,
             room_max: 0,
             starved: 0,
             repeats: Repeats::new(),

@@ -4,7 +4,7 @@ use super::chain::{BLOCK_DATA, Chain};
 use super::limits::{ChannelLimits, WINDOW_MIN, blocks_for};
 use super::node::Added;
 use super::send::fair_part;
-use super::slot::{NO_SLOT, ReceiveHalf, State};
+use super::slot::{ChannelSlot, NO_SLOT, ReceiveHalf, State};
 use super::unordered::Stores;
 use super::{Block, Channels, Pools, ProtocolViolation};
 use crate::id::Reliability;
@@ -176,12 +176,18 @@ impl Channels {
     /// those of `asking`; `false` if there are none.
     #[inline(never)]
     pub(super) fn give_back_kept(&mut self, pools: &mut Pools<'_>, asking: u16) -> bool {
+        // Who asks again and again must not have all channels looked at each time.
+        if !core::mem::take(&mut self.keeps) {
+            return false;
+        }
         let mut freed = 0;
         for slot in self.slots {
             if slot != NO_SLOT && slot != asking {
                 freed += self.give_back_received(pools, slot) + self.give_back_sent(pools, slot);
             }
         }
+        let ChannelSlot { send, receive, .. } = &pools.slots[u32::from(asking)];
+        self.keeps = send.is_empty(pools.nodes.items()) || receive.is_empty();
         freed > 0
     }
 
@@ -237,6 +243,7 @@ impl Channels {
             return;
         }
         let freed = receive.settle_queue(&mut pools.receive);
+        self.keeps = true;
         self.accounts.receive.release(&mut pools.shares.receive, freed);
     }
 

@@ -245,6 +245,7 @@ impl Channels {
         let freed = if released < send.end {
             send.chain.release_to(&mut pools.send, released)
         } else if self.waiting.is_empty() {
+            self.keeps = true;
             send.chain.rewind(&mut pools.send, released)
         } else {
             send.chain.restart(&mut pools.send, released)
@@ -303,7 +304,7 @@ impl SendHalf {
     }
 
     /// Whether nothing is queued, and nothing that was sent need be kept.
-    fn is_empty(&self, nodes: &[Node]) -> bool {
+    pub(super) fn is_empty(&self, nodes: &[Node]) -> bool {
         self.released(nodes) == self.end
     }
 

@@ -678,3 +678,38 @@ fn a_peers_part_is_small() {
     assert!(size_of::<Channels>() <= 1696, "{}", size_of::<Channels>());
     assert!(size_of::<ChannelSlot>() <= 352, "{}", size_of::<ChannelSlot>());
 }
+
+#[test]
+fn channels_that_keep_a_block_for_what_comes_next_leave_room_for_one_largest_message() {
+    let largest = 20_000;
+    let blocks = limits::blocks_for(largest);
+    let limits = ChannelLimits {
+        message_reliable_max: largest,
+        message_unreliable_max: largest,
+        send_blocks: crate::pool::Quota { guaranteed: blocks, shared: 0, peer_max: blocks },
+        receive_blocks: crate::pool::Quota { guaranteed: 48, shared: 0, peer_max: 48 },
+        slots: crate::pool::Quota { guaranteed: 12, shared: 0, peer_max: 12 },
+        ..ChannelLimits::for_peers(1)
+    };
+    let mut pair = Pair::new(limits, CLEAN, 5);
+    for channel in 0..12 {
+        pair.open_both(channel, Unreliable);
+    }
+    pair.settle();
+    for round in 0..3 {
+        for channel in 0..12 {
+            pair.sides[0].send(channel, b"small").unwrap();
+            pair.sides[0].flush();
+            pair.settle();
+            assert_eq!(pair.sides[1].messages(channel), [b"small".to_vec()]);
+        }
+        assert_eq!(pair.sides[0].state.send.taken(), 12, "each keeps one");
+        assert_eq!(pair.sides[1].state.receive.taken(), 12);
+        let message = numbered(round, largest as usize);
+        pair.sides[0].send(round as u8, &message).unwrap();
+        pair.sides[0].flush();
+        pair.settle();
+        assert_eq!(pair.sides[1].messages(round as u8), [message], "round {round}");
+    }
+    pair.finish();
+}
