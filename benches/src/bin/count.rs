@@ -34,8 +34,11 @@ fn main() -> ExitCode {
 
 type Scenario = (&'static str, fn(u32));
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 12] = [
     ("crypto/seal-open/ring-aes-gcm/100", |n| seal_open::<Ring<Seeded>>(Suite::AesGcm, n)),
+    ("crypto/seal-open/ring-aes-gcm/1200", |n| {
+        seal_open_of::<Ring<Seeded>, { 1200 + TAG_LEN }>(Suite::AesGcm, n);
+    }),
     ("crypto/seal-open/ring-chacha-poly/100", |n| seal_open::<Ring<Seeded>>(Suite::ChaChaPoly, n)),
     ("crypto/seal-open/pure-aes-gcm/100", |n| seal_open::<Pure<Seeded>>(Suite::AesGcm, n)),
     ("crypto/seal-open/pure-chacha-poly/100", |n| seal_open::<Pure<Seeded>>(Suite::ChaChaPoly, n)),
@@ -49,9 +52,13 @@ const SCENARIOS: [Scenario; 11] = [
 ];
 
 fn seal_open<C: Crypto>(suite: Suite, times: u32) {
+    seal_open_of::<C, { 100 + TAG_LEN }>(suite, times);
+}
+
+fn seal_open_of<C: Crypto, const LEN: usize>(suite: Suite, times: u32) {
     let secret = Secret([7; 32]);
     let (sealer, opener) = (C::seal_key(suite, &secret), C::open_key(suite, &secret));
-    let mut packet = [1; 100 + TAG_LEN];
+    let mut packet = [1; LEN];
     for nonce in 0..u64::from(times) {
         C::seal(&sealer, nonce, &[3; 5], black_box(&mut packet));
         C::open(&opener, nonce, &[3; 5], black_box(&mut packet)).expect("just sealed");
