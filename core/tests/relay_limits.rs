@@ -5,11 +5,14 @@
 mod relay_support;
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use relay_support::{Client, Hop as _, Outcome, World, data, small};
 use waylane_core::id::{PublicKey, SessionId};
-use waylane_core::relay::{AnswerRates, Budget, HandshakeRates, Rate, RelayConfig, RelayLimits};
+use waylane_core::relay::{
+    AnswerRates, Budget, HandshakeRates, Rate, RelayConfig, RelayLimits, Verdict,
+};
 use waylane_core::wire::hop::{ControlMessage, Hello, Probe};
 
 #[test]
@@ -370,6 +373,44 @@ fn a_reload_changes_each_limit_at_once_and_ends_no_session() {
     }
     let counters = world.control.counters();
     assert_eq!((counters.sessions_live, counters.sessions_begun), (2, 2));
+}
+
+/// On threads of their own, by a clock that only sending moves.
+#[test]
+fn workers_that_race_for_one_budget_spend_within_a_tenth_of_it() {
+    let most = Budget { packets_per_second: 10_000_000, bytes_per_second: u32::MAX, burst_ms: 1 };
+    let narrow = Budget { packets_per_second: 100_000, ..most };
+    let all = RelayConfig { budget: most, source: most, destination: most, ..small() };
+    // All send to the first one, each from a home of its own.
+    for config in
+        [RelayConfig { total: Some(narrow), ..all }, RelayConfig { destination: narrow, ..all }]
+    {
+        let mut world = World::new(config);
+        world.now += Duration::from_secs(31);
+        let players: [Client; 9] = clients(&mut world);
+        let (_, datagram) = flow(&players[1], &players[0], DATA, 60);
+        let (forwarder, start) = (world.control.forwarder(), world.now);
+        let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        let micros = AtomicU64::new(0);
+        let work = &|number: usize| {
+            let from = players[number + 1].address;
+            let mut passed = 0;
+            loop {
+                let step = u64::from(number == 0);
+                let at = micros.fetch_add(step, Ordering::Relaxed);
+                if at >= 900_000 {
+                    return passed;
+                }
+                let verdict = forwarder.forward(start + Duration::from_micros(at), from, &datagram);
+                passed += u64::from(matches!(verdict, Verdict::Forward { .. }));
+            }
+        };
+        let passed: u64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|n| scope.spawn(move || work(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_within(passed, 90_000);
+    }
 }
 
 #[test]
