@@ -92,7 +92,7 @@ struct Done {
     computed: Option<Duration>,
 }
 
-static STEPS: [Step; 35] = [
+static STEPS: [Step; 36] = [
     Step { name: "tidy", run: tidy::check },
     Step { name: "format", run: |root| cargo(root, &["fmt", "--all", "--check"], &[]) },
     Step { name: "licences", run: metadata::check_licences },
@@ -100,7 +100,8 @@ static STEPS: [Step; 35] = [
     Step { name: "core without std and alloc", run: bare::check },
     Step { name: "clippy", run: clippy },
     Step { name: "documentation", run: documentation },
-    Step { name: "tests", run: |root| cargo(root, &["test", WORKSPACE], &[]) },
+    Step { name: "tests", run: |root| cargo(root, &["test"], &[]) },
+    Step { name: "tests of the tools", run: tests_of_tools },
     Step { name: "example two_players", run: two_players },
     Step { name: "demo", run: demo::check },
     Step { name: "random scenarios", run: scenarios::check },
@@ -180,6 +181,13 @@ fn clippy(root: &Path) -> Result<(), Failure> {
 
 fn documentation(root: &Path) -> Result<(), Failure> {
     cargo(root, &["doc", WORKSPACE, "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// What `cargo test` leaves out: it runs the tests of default members only.
+fn tests_of_tools(root: &Path) -> Result<(), Failure> {
+    let selected = metadata::tests_of_tools(root)?;
+    let selected: Vec<&str> = selected.iter().map(String::as_str).collect();
+    cargo(root, &[&["test", WORKSPACE][..], &selected].concat(), &[])
 }
 
 /// A player whose links come and go, in network namespaces.

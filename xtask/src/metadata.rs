@@ -61,6 +61,39 @@ pub(crate) fn check_core(root: &Path) -> Result<(), Failure> {
     if strangers.is_empty() { Ok(()) } else { Err(format!("core links {strangers:?}")) }
 }
 
+/// How cargo is told to run the tests of all members that are no default ones. They are named, as a
+/// selection of packages would build the dependencies with other features.
+///
+/// # Errors
+/// When a library among them has tests inside: it cannot be named.
+pub(crate) fn tests_of_tools(root: &Path) -> Result<Vec<String>, Failure> {
+    let metadata = read(root)?;
+    let members = list(&metadata, "workspace_members");
+    let default = list(&metadata, "workspace_default_members");
+    let mut selected = Vec::new();
+    for package in list(&metadata, "packages") {
+        let id = &package["id"];
+        if !members.contains(id) || default.contains(id) {
+            continue;
+        }
+        for target in list(package, "targets").iter().filter(|target| target["test"] == true) {
+            let name = text(target, "name");
+            let kind = match target["kind"][0].as_str() {
+                Some("test") => "--test",
+                Some("bin") => "--bin",
+                _ => return Err(format!("{name}: put its tests into tests/, and `test = false`")),
+            };
+            selected.extend([kind.to_owned(), name.to_owned()]);
+        }
+    }
+    // Without any name cargo would run all tests.
+    if selected.is_empty() {
+        Err("no member has tests of its own".to_owned())
+    } else {
+        Ok(selected)
+    }
+}
+
 /// What cargo knows of the workspace and of everything it links.
 ///
 /// # Errors
