@@ -413,6 +413,22 @@ fn workers_that_race_for_one_budget_spend_within_a_tenth_of_it() {
     }
 }
 
+/// An account is full when it is first needed, whenever that is: the buckets' clock goes round
+/// every 268.4 s.
+#[test]
+fn who_shares_a_source_may_send_at_once_whenever_that_begins() {
+    for ms in (266_000..270_000).chain(534_000..539_000).step_by(100) {
+        let mut world = World::new(small());
+        world.now += Duration::from_millis(ms);
+        let players = at_home(["192.0.2.7:1", "192.0.2.7:2"], &mut world);
+        let [x] = clients(&mut world);
+        for player in &players {
+            let (from, datagram) = flow(player, &x, DATA, 60);
+            assert_ne!(world.send(from, &datagram), Outcome::Nothing, "after {ms} ms");
+        }
+    }
+}
+
 #[test]
 fn who_was_silent_for_however_long_may_send_at_once() {
     let mut world = World::new(small());

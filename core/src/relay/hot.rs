@@ -1,8 +1,9 @@
 //! The hot table: what forwarding one datagram reads and writes, 64 bytes a session.
 
 use super::address::Address;
-use super::budget::{Price, RatePrice, freshen, take};
+use super::budget::{Price, RatePrice, freshen, take, ticks};
 use super::sync::{AtomicU32, Ordering, fence, spin_loop};
+use crate::time::Instant;
 
 /// One session as the forwarders see it: one cache line of 32-bit words, plain enough to be shared
 /// with an in-kernel path.
@@ -27,7 +28,8 @@ use super::sync::{AtomicU32, Ordering, fence, spin_loop};
 /// the account there besides.
 ///
 /// The table's last entries are accounts and no session's: of sources, and at the end of all
-/// together. Of an account words 7 and 8 are the budget, and word 15 says how many sessions name it.
+/// together. Of an account words 7, 8 and 11 are the budget, word 13 says when the owner freshened
+/// it last, in seconds, and word 15 how many sessions name it.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub struct HotEntry {
@@ -159,6 +161,22 @@ impl HotEntry {
             if fresh != until {
                 bucket.store(fresh, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// As [`freshen`](Self::freshen), of an account, which may have had no user for any time: after
+    /// four minutes it is full. Only for the owner.
+    pub(crate) fn freshen_account(&self, now: Instant) {
+        let (seconds, now) = ((now.as_micros() / 1_000_000) as u32, ticks(now));
+        // An account has no price of its own, and notes here when that was done last.
+        let before = self.packet_price.load(Ordering::Relaxed);
+        self.packet_price.store(seconds, Ordering::Relaxed);
+        if seconds.wrapping_sub(before) < ACCOUNT_IDLE_S {
+            self.freshen(now);
+            return;
+        }
+        for bucket in self.buckets() {
+            bucket.store(now, Ordering::Relaxed);
         }
     }
 
@@ -325,6 +343,8 @@ fn contend(bucket: &AtomicU32, now: u32, price: u32, burst: u32) -> bool {
 const ACCOUNT: u32 = 1 << 31;
 /// Makes the family one that nobody has.
 const ENDED: u32 = 1 << 31;
+/// Less than the clock takes to go round, by more than the longest burst.
+const ACCOUNT_IDLE_S: u32 = 240;
 /// Under loom every try multiplies what there is to explore.
 const READ_TRIES: u32 = if cfg!(loom) { 2 } else { 64 };
 /// More workers than that do not meet in the same nanoseconds.

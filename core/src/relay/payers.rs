@@ -6,7 +6,6 @@
 //! the one that pays: what they send through another source's account is no more than their subject
 //! could send there anyway.
 
-use super::budget::ticks;
 use super::circle::{Circle, CircleKey};
 use super::hot::{HotEntry, Payer};
 use super::index::scale;
@@ -112,7 +111,7 @@ impl Registry<'_> {
             && hot.payer() == Payer::Itself
         {
             // It may have lain unused while the clock went round.
-            entry.freshen(ticks(now));
+            entry.freshen_account(now);
             entry.set_users(entry.users().saturating_add(1));
             hot.set_payer(Payer::Besides(account));
         }

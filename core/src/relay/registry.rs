@@ -263,8 +263,11 @@ impl Registry<'_> {
     }
 
     fn freshen(&self, now: Instant, slot: u32) {
-        let entries = [self.hot(slot), self.account_of(slot), self.tables.hot.last()];
-        entries.into_iter().flatten().for_each(|entry| entry.freshen(ticks(now)));
+        if let Some(hot) = self.hot(slot) {
+            hot.freshen(ticks(now));
+        }
+        let accounts = [self.account_of(slot), self.tables.hot.last()];
+        accounts.into_iter().flatten().for_each(|account| account.freshen_account(now));
     }
 
     /// Ends the live session in `slot`: out of the tables at once, told later.
