@@ -2,6 +2,7 @@
 
 mod expiry;
 mod modes;
+mod opening;
 mod options;
 mod promises;
 mod random;
