@@ -84,6 +84,34 @@ pub fn epoch() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// Takes all events of a connection and of its endpoint; whether they say that it is connected now.
+///
+/// # Panics
+/// If the connection ends.
+pub fn take_events(
+    endpoint: &mut Endpoint,
+    handle: ConnectionHandle,
+    connection: &mut Connection,
+) -> bool {
+    while let Some(event) = connection.poll_endpoint_events() {
+        if let Some(event) = endpoint.handle_event(handle, event) {
+            connection.handle_event(event);
+        }
+    }
+    let mut connected = false;
+    while let Some(event) = connection.poll() {
+        match event {
+            Event::Connected => connected = true,
+            Event::ConnectionLost { reason } => panic!("quinn's connection ends: {reason}"),
+            Event::HandshakeDataReady
+            | Event::Stream(_)
+            | Event::DatagramReceived
+            | Event::DatagramsUnblocked => {}
+        }
+    }
+    connected
+}
+
 impl Quic {
     fn new(endpoint: Endpoint, epoch: std::time::Instant) -> Self {
         Self {
@@ -107,21 +135,7 @@ impl Quic {
     /// Takes events and data until there are none.
     fn settle(&mut self) {
         let Some((handle, connection)) = &mut self.connection else { return };
-        while let Some(event) = connection.poll_endpoint_events() {
-            if let Some(event) = self.endpoint.handle_event(*handle, event) {
-                connection.handle_event(event);
-            }
-        }
-        while let Some(event) = connection.poll() {
-            match event {
-                Event::Connected => self.connected = true,
-                Event::ConnectionLost { reason } => panic!("quinn's connection ends: {reason}"),
-                Event::HandshakeDataReady
-                | Event::Stream(_)
-                | Event::DatagramReceived
-                | Event::DatagramsUnblocked => {}
-            }
-        }
+        self.connected |= take_events(&mut self.endpoint, *handle, connection);
         while let Some(message) = connection.datagrams().recv() {
             self.inbox.push_back((Channel::Unreliable, message.to_vec()));
         }

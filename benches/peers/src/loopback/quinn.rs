@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{
-    Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, StreamId, Transmit,
-};
+use quinn_proto::{Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, StreamId, Transmit};
 
 use super::link::Link;
 use super::{BURST, LARGE, LENGTH, Pair, SMALL, thread_time};
 use crate::node::Node;
 use crate::peer::Channel;
-use crate::quic::{NAME, configs, endpoint};
+use crate::quic::{NAME, configs, endpoint, take_events};
 
 /// quinn's protocol over its own sockets' crate, as the crate `quinn` drives it.
 pub(super) struct Quinn {
@@ -132,21 +130,7 @@ impl End {
     /// Takes events and data until there are none.
     fn settle(&mut self) {
         let Some((handle, connection)) = &mut self.connection else { return };
-        while let Some(event) = connection.poll_endpoint_events() {
-            if let Some(event) = self.endpoint.handle_event(*handle, event) {
-                connection.handle_event(event);
-            }
-        }
-        while let Some(event) = connection.poll() {
-            match event {
-                Event::Connected => self.connected = true,
-                Event::ConnectionLost { reason } => panic!("quinn's connection ends: {reason}"),
-                Event::HandshakeDataReady
-                | Event::Stream(_)
-                | Event::DatagramReceived
-                | Event::DatagramsUnblocked => {}
-            }
-        }
+        self.connected |= take_events(&mut self.endpoint, *handle, connection);
         while let Some(message) = connection.datagrams().recv() {
             self.heard[0] += 1;
             self.heard[1] += message.len() as u64;
